@@ -1,0 +1,1 @@
+"""Sound in: files, URLs, bytes, arrays -> float32 samples."""

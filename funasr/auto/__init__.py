@@ -1,0 +1,1 @@
+"""The border: keyword arguments -> typed options -> stages."""

@@ -1,0 +1,1 @@
+"""Small models that need no download, one directory each with its card."""

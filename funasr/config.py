@@ -1,0 +1,89 @@
+"""YAML and command-line settings -> plain mappings -> frozen dataclasses, with answers to misspelt names."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from funasr.errors import ModelFilesError, OptionError, did_you_mean
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping; `${a.b}` interpolations are resolved.
+
+    Raises ModelFilesError when the file cannot be read or is not a mapping.
+    """
+    from omegaconf import OmegaConf
+
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except Exception as error:
+        raise ModelFilesError(f"cannot read {path} as YAML: {error}") from error
+    if not isinstance(loaded, dict):
+        raise ModelFilesError(f"{path} holds a {type(loaded).__name__}, not a mapping of settings")
+    return {str(key): value for key, value in loaded.items()}
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """`["++a.b=1", "+c=[x,y]", "d=null"]` -> `{"a": {"b": 1}, "c": ["x", "y"], "d": None}`; values are YAML.
+
+    Raises OptionError for an argument without `=`.
+    """
+    from omegaconf import OmegaConf
+
+    dotted: list[str] = []
+    for argument in arguments:
+        name, equals, _ = argument.lstrip("+").partition("=")
+        if not equals or not name:
+            raise OptionError(f"cannot read the argument {argument!r}: expected ++name=value")
+        dotted.append(argument.lstrip("+"))
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.from_dotlist(dotted), resolve=True)
+    except Exception as error:
+        raise OptionError(f"cannot read the arguments {' '.join(arguments)}: {error}") from error
+    assert isinstance(loaded, dict)
+    return {str(key): value for key, value in loaded.items()}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of nested mappings; `over` wins. Neither argument is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def pick(cls: type[T], raw: Mapping[str, Any], where: str, ignored: frozenset[str] = frozenset()) -> T:
+    """Build a dataclass from the keys of an official config that it knows.
+
+    Keys in `ignored` are known to have no effect. Any other key is logged with the nearest field name, and
+    otherwise left alone: configs of released models carry settings for training and for older programs.
+    """
+    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in raw:
+        if key not in fields and key not in ignored:
+            logger.warning("%s has a key %r that is not used%s", where, key, did_you_mean(key, fields))
+    return cls(**{key: value for key, value in raw.items() if key in fields})
+
+
+def options(cls: type[T], given: Mapping[str, Any], where: str) -> T:
+    """Build an options dataclass from a user's keyword arguments.
+
+    Raises OptionError for a name that is not a field, with the nearest one.
+    """
+    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in given:
+        if key not in fields:
+            raise OptionError(f"{where} has no option {key!r}{did_you_mean(key, fields)}")
+    return cls(**given)

@@ -1,0 +1,1 @@
+"""Samples -> log-mel features."""

@@ -1,0 +1,1 @@
+"""Torch layers shared by the models."""

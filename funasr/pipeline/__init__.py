@@ -1,0 +1,1 @@
+"""Steps joined: files in, transcripts out."""

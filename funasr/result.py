@@ -1,0 +1,116 @@
+"""What recognition returns: tokens with their own text, time and confidence; all else derives from them.
+
+All times are integer milliseconds from the start of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One word of the result: a Chinese character, an English word, an abbreviation."""
+
+    text: str
+    start_ms: int | None = None
+    end_ms: int | None = None
+    confidence: float | None = None
+    """Probability of the least certain piece of the word, 0..1."""
+    ids: tuple[int, ...] = ()
+    """Vocabulary ids of the pieces the word was made of."""
+    mark: str = ""
+    """Punctuation that follows the word."""
+    speaker: int | str | None = None
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of speech, [start_ms, end_ms)."""
+
+    start_ms: int
+    end_ms: int
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """The result for one input. Silence is an empty tuple of tokens; a failure carries `error`."""
+
+    key: str
+    tokens: tuple[Token, ...] = ()
+    duration_ms: int = 0
+    segments: tuple[Segment, ...] = ()
+    """Speech found by the voice activity detector, when there was one."""
+    timed: bool = False
+    """The model gives times: `timestamp` is part of the result, one pair a token."""
+    spaced: bool = False
+    """`text` has a space between any two tokens (as upstream's timestamp models return it)."""
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The tokens as a line of text."""
+        if self.spaced:
+            return " ".join(token.text + token.mark for token in self.tokens)
+        return join_words((token.text, token.mark) for token in self.tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public dict with upstream's keys.
+
+        `key`, `text`; for models with times `timestamp` ([[start_ms, end_ms], ...], one pair a word);
+        `confidence` (one float a word); `segments` ([{start, end, text, channel}]) when channels were kept
+        apart; `error` when this input failed.
+        """
+        item: dict[str, Any] = {"key": self.key, "text": self.text}
+        if self.timed:
+            item["timestamp"] = [[token.start_ms, token.end_ms] for token in self.tokens]
+        if any(token.confidence is not None for token in self.tokens):
+            item["confidence"] = [token.confidence for token in self.tokens]
+        if any(segment.channel is not None for segment in self.segments):
+            item["segments"] = [self._segment_dict(segment) for segment in self.segments]
+        if self.error is not None:
+            item["error"] = self.error
+        return item
+
+    def _segment_dict(self, segment: Segment) -> dict[str, Any]:
+        words = [
+            (token.text, token.mark)
+            for token in self.tokens
+            if token.channel == segment.channel
+            and token.start_ms is not None
+            and segment.start_ms <= token.start_ms < segment.end_ms
+        ]
+        return {
+            "start": segment.start_ms,
+            "end": segment.end_ms,
+            "channel": segment.channel,
+            "text": join_words(words),
+        }
+
+
+def is_cjk_char(char: str) -> bool:
+    """Characters written without spaces around them; digits and @ count, as in upstream's text rules."""
+    return "\u4e00" <= char <= "\u9fff" or "0" <= char <= "9" or char == "@"
+
+
+def is_latin_char(char: str) -> bool:
+    """Letters of words that are separated by spaces, and the apostrophe."""
+    return char == "'" or (char.isalpha() and not is_cjk_char(char))
+
+
+def join_words(words: Iterable[tuple[str, str]]) -> str:
+    """(word, mark) pairs -> text: a space after a Latin word, unless a CJK character or the end follows."""
+    text = ""
+    blank = False
+    for word, mark in words:
+        if not word:
+            continue
+        if blank and not is_cjk_char(word[0]):
+            text += " "
+        text += word + mark
+        blank = is_latin_char(word[-1]) or (bool(mark) and mark.isascii())
+    return text

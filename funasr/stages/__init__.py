@@ -1,0 +1,1 @@
+"""One step of the work each: features, a network and the decoding around it."""

@@ -1,0 +1,63 @@
+"""What a back end supplies: networks, as functions of arrays. Torch and ONNX both implement these.
+
+A network is immutable: any number of threads may call it at once. B batch, T frames, D feature size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funasr.arrays import Features
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hotwords:
+    """Phrases as token ids, ready for a network. The network adds the "no hotword" entry itself."""
+
+    ids: tuple[tuple[int, ...], ...]
+    weights: tuple[float, ...]
+    """One a phrase, > 0; 1.0 leaves the network as it was trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcousticRow:
+    """What the network says about one utterance."""
+
+    ids: NDArray[np.int64]
+    """(U,) best token id at each of the U predicted positions, special tokens included."""
+    confidences: NDArray[np.float32]
+    """(U,) probability of that id, 0..1."""
+    alphas: NDArray[np.float32] | None = None
+    """(R * T,) firing weights of the timestamp predictor (R = upsample rate), scaled so that they sum to U.
+    Of models without one: (T + 1,) weights of the token predictor, tail included."""
+    upsample_rate: int = 1
+
+
+class AcousticNetwork(Protocol):
+    """A non-autoregressive recognizer: features in, token ids out."""
+
+    accepts_hotwords: bool
+    has_timestamps: bool
+
+    def infer(
+        self, features: Features, lengths: NDArray[np.int64], hotwords: Hotwords | None = None
+    ) -> Sequence[AcousticRow]:
+        """features (B, T, D), lengths (B,) in frames -> one row each, equal to what it gives alone."""
+        ...
+
+
+class FrameScorer(Protocol):
+    """A frame classifier with memory: the network of a voice activity detector."""
+
+    def initial_state(self, batch: int = 1) -> Any:
+        """The memory of streams that have heard nothing. Opaque, frozen, picklable, has `nbytes`."""
+        ...
+
+    def score(self, features: Features, state: Any) -> tuple[NDArray[np.float32], Any]:
+        """features (B, T, D) -> probability of silence (B, T), and the next state."""
+        ...

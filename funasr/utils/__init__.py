@@ -1,0 +1,1 @@
+"""Import paths that upstream's users know; nothing new lives here."""
