@@ -34,6 +34,9 @@ class Segment:
     start_ms: int
     end_ms: int
     channel: int | None = None
+    first_token: int = 0
+    stop_token: int = 0
+    """`Transcript.tokens[first_token:stop_token]` are the words heard in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +56,23 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """The tokens as a line of text."""
-        if self.spaced:
-            return " ".join(token.text + token.mark for token in self.tokens)
-        return join_words((token.text, token.mark) for token in self.tokens)
+        """The tokens as a line of text; segments are separated by a space."""
+        if not self.segments:
+            return self.text_of(0, len(self.tokens))
+        parts = (self.text_of(segment.first_token, segment.stop_token) for segment in self.segments)
+        return " ".join(part for part in parts if part)
+
+    def text_of(self, first: int, stop: int) -> str:
+        """The text of `tokens[first:stop]`."""
+        words = [(token.text, token.mark) for token in self.tokens[first:stop]]
+        return " ".join(word + mark for word, mark in words) if self.spaced else join_words(words)
 
     def to_dict(self) -> dict[str, Any]:
         """The public dict with upstream's keys.
 
         `key`, `text`; for models with times `timestamp` ([[start_ms, end_ms], ...], one pair a word);
-        `confidence` (one float a word); `segments` ([{start, end, text, channel}]) when channels were kept
-        apart; `error` when this input failed.
+        `confidence` (one float a word); `segments` ([{start, end, text, channel}], ms) when channels were
+        kept apart; `error` when this input failed.
         """
         item: dict[str, Any] = {"key": self.key, "text": self.text}
         if self.timed:
@@ -71,25 +80,18 @@ class Transcript:
         if any(token.confidence is not None for token in self.tokens):
             item["confidence"] = [token.confidence for token in self.tokens]
         if any(segment.channel is not None for segment in self.segments):
-            item["segments"] = [self._segment_dict(segment) for segment in self.segments]
+            item["segments"] = [
+                {
+                    "start": segment.start_ms,
+                    "end": segment.end_ms,
+                    "text": self.text_of(segment.first_token, segment.stop_token),
+                    "channel": segment.channel,
+                }
+                for segment in self.segments
+            ]
         if self.error is not None:
             item["error"] = self.error
         return item
-
-    def _segment_dict(self, segment: Segment) -> dict[str, Any]:
-        words = [
-            (token.text, token.mark)
-            for token in self.tokens
-            if token.channel == segment.channel
-            and token.start_ms is not None
-            and segment.start_ms <= token.start_ms < segment.end_ms
-        ]
-        return {
-            "start": segment.start_ms,
-            "end": segment.end_ms,
-            "channel": segment.channel,
-            "text": join_words(words),
-        }
 
 
 def is_cjk_char(char: str) -> bool:
