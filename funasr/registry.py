@@ -1,0 +1,58 @@
+"""Official class name -> where that class lives. The one table that names resolve through, imported lazily.
+
+A model of the toolkit is one line below. `funasr.register` is the door for classes of one's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from funasr.errors import MissingDependencyError, ModelNotFoundError, did_you_mean
+
+Entry: TypeAlias = str | type[Any]
+"""`"module:Class"`, or a class that a user registered."""
+
+MODELS: dict[str, Entry] = {
+    "Paraformer": "funasr.models.paraformer.network:Paraformer",
+    "BiCifParaformer": "funasr.models.paraformer.bicif:BiCifParaformer",
+    "SeacoParaformer": "funasr.models.paraformer.seaco:SeacoParaformer",
+    "ContextualParaformer": "funasr.models.paraformer.contextual:ContextualParaformer",
+    "FsmnVADStreaming": "funasr.models.fsmn_vad.network:FsmnVad",
+}
+
+FRONTENDS: dict[str, Entry] = {
+    "WavFrontend": "funasr.features.frontend:WavFrontend",
+    "WavFrontendOnline": "funasr.features.frontend:WavFrontend",
+}
+
+TOKENIZERS: dict[str, Entry] = {
+    "CharTokenizer": "funasr.text.tokenizer:CharTokenizer",
+    "SentencepiecesTokenizer": "funasr.text.tokenizer:SentencepieceTokenizer",
+}
+
+
+def lookup(table: Mapping[str, Entry], name: str, kind: str = "model class") -> Any:
+    """The class that `table` has under `name`, imported now.
+
+    Raises ModelNotFoundError with the nearest name, MissingDependencyError when its back end is absent.
+    """
+    if name not in table:
+        raise ModelNotFoundError(
+            f"no {kind} {name!r} in this release{did_you_mean(name, table) or '.'} "
+            f"It has {', '.join(sorted(table))}. Your own class: tables.register('model_classes', {name!r})."
+        )
+    entry = table[name]
+    return resolve(entry) if isinstance(entry, str) else entry
+
+
+def resolve(target: str) -> Any:
+    """`"package.module:Name"` -> the object. Raises MissingDependencyError when torch is needed and absent."""
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name == "torch":
+            raise MissingDependencyError("torch", f"{attribute}", 'pip install "funasr[torch]"') from error
+        raise
