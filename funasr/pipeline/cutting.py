@@ -1,0 +1,150 @@
+"""Blocks of sound in, stretches of speech out, in bounded memory: a file is never held whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from funasr.arrays import Samples
+from funasr.result import Segment
+
+
+class SegmentStream(Protocol):
+    """A voice activity detector listening to one channel."""
+
+    @property
+    def earliest_start_ms(self) -> int:
+        """No segment still to come starts before this."""
+        ...
+
+    def accept(self, samples: Samples) -> list[Segment]: ...
+
+    def flush(self) -> list[Segment]: ...
+
+
+class SampleBuffer:
+    """The last stretch of a recording: appended at one end, forgotten at the other, cut anywhere between."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._held: Samples = np.zeros(0, np.float32)
+        self._first = 0  # absolute index of _held[0]
+
+    @property
+    def end(self) -> int:
+        """Samples appended so far."""
+        return self._first + len(self._held)
+
+    def append(self, samples: Samples) -> None:
+        self._held = np.concatenate([self._held, samples])
+
+    def cut(self, start_ms: int, end_ms: int) -> Samples:
+        """A copy of [start_ms, end_ms), shorter where the recording ends before."""
+        start = max(start_ms * self._rate // 1000 - self._first, 0)
+        return self._held[start : max(end_ms * self._rate // 1000 - self._first, 0)].copy()
+
+    def forget_before(self, ms: int) -> None:
+        drop = min(ms * self._rate // 1000, self.end) - self._first
+        if drop > 0:
+            self._held = self._held[drop:].copy()
+            self._first += drop
+
+
+class SpeechCutter:
+    """Cuts one channel into its speech segments as the sound arrives."""
+
+    def __init__(self, stream: SegmentStream, rate: int, channel: int | None = None) -> None:
+        self._stream = stream
+        self._buffer = SampleBuffer(rate)
+        self._channel = channel
+
+    def accept(self, samples: Samples) -> Iterator[tuple[Segment, Samples]]:
+        self._buffer.append(samples)
+        yield from self._cut(self._stream.accept(samples))
+        self._buffer.forget_before(self._stream.earliest_start_ms)
+
+    def flush(self) -> Iterator[tuple[Segment, Samples]]:
+        yield from self._cut(self._stream.flush())
+
+    def _cut(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, Samples]]:
+        for segment in segments:
+            own = Segment(start_ms=segment.start_ms, end_ms=segment.end_ms, channel=self._channel)
+            yield own, self._buffer.cut(own.start_ms, own.end_ms)
+
+
+class WholeCutter:
+    """Without a detector the whole channel is one segment; it is held in memory until its end."""
+
+    def __init__(self, rate: int, channel: int | None = None) -> None:
+        self._rate = rate
+        self._channel = channel
+        self._blocks: list[Samples] = []
+
+    def accept(self, samples: Samples) -> Iterator[tuple[Segment, Samples]]:
+        self._blocks.append(samples)
+        return iter(())
+
+    def flush(self) -> Iterator[tuple[Segment, Samples]]:
+        samples = np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.float32)
+        self._blocks = []
+        end_ms = len(samples) * 1000 // self._rate
+        yield Segment(start_ms=0, end_ms=end_ms, channel=self._channel), samples
+
+
+class MergingStream:
+    """A detector whose segments are joined until they last `limit_ms` (upstream's `merge_vad`).
+
+    Starts and ends of all segments are cut points; from 0 on, a piece is closed at the last point that keeps
+    it under the limit. Silence between segments becomes part of a piece. One segment stays as it is.
+    """
+
+    def __init__(self, stream: SegmentStream, limit_ms: int) -> None:
+        self._stream = stream
+        self._limit_ms = limit_ms
+        self._begin = 0
+        self._point: int | None = None  # last cut point seen, not yet known to close a piece
+        self._first: Segment | None = None
+        self._count = 0
+
+    @property
+    def earliest_start_ms(self) -> int:
+        if self._count == 0:
+            return 0
+        return min(self._begin, self._stream.earliest_start_ms)
+
+    def accept(self, samples: Samples) -> list[Segment]:
+        return self._merge(self._stream.accept(samples))
+
+    def flush(self) -> list[Segment]:
+        merged = self._merge(self._stream.flush())
+        if self._count == 1 and self._first is not None:
+            return [self._first]
+        if self._point is not None and self._point > self._begin:
+            merged.append(Segment(start_ms=self._begin, end_ms=self._point))
+        return merged
+
+    def _merge(self, segments: Iterable[Segment]) -> list[Segment]:
+        merged: list[Segment] = []
+        for segment in segments:
+            self._count += 1
+            if self._count == 1:
+                self._first = segment
+                continue  # alone it would stay as it is
+            if self._first is not None:
+                self._points((self._first.start_ms, self._first.end_ms), merged)
+                self._first = None
+            self._points((segment.start_ms, segment.end_ms), merged)
+        return merged
+
+    def _points(self, points: tuple[int, int], merged: list[Segment]) -> None:
+        for point in points:
+            if (
+                self._point is not None
+                and point - self._begin >= self._limit_ms
+                and self._point > self._begin
+            ):
+                merged.append(Segment(start_ms=self._begin, end_ms=self._point))
+                self._begin = self._point
+            self._point = point

@@ -1,0 +1,265 @@
+"""Files in, transcripts out: decode, find speech, recognize in batches that mix files, put together again.
+
+Sound is read in blocks and cut as it is read; cut speech waits in a pool until the pool is worth batching.
+So memory is bounded by the pool, whatever the length of the files, and short files fill the batches of others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from funasr.arrays import Samples
+from funasr.audio.inputs import Item
+from funasr.audio.load import AudioStream
+from funasr.errors import FunASRError
+from funasr.pipeline.batching import BatchLimits, plan_batches
+from funasr.pipeline.cutting import MergingStream, SegmentStream, SpeechCutter, WholeCutter
+from funasr.result import Segment, Token, Transcript
+from funasr.stages.paraformer import DecodeOptions
+
+logger = logging.getLogger(__name__)
+
+
+class Recognizer(Protocol):
+    """Speech to text for a batch of utterances; see stages/paraformer.py."""
+
+    rate: int
+    timed: bool
+    spaced: bool
+
+    def recognize(self, batch: Sequence[Samples], options: DecodeOptions) -> list[Transcript]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a call has come."""
+
+    files_done: int
+    files_total: int
+    seconds_done: float
+    """Seconds of audio read and recognized so far."""
+    fraction: float
+    """0..1, by files, the current one counted by its length where that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOptions:
+    """What the pipeline itself needs to know about a call."""
+
+    limits: BatchLimits = BatchLimits()
+    merge_length_ms: int | None = None
+    """Join neighbouring speech segments up to this length (upstream's merge_vad, merge_length_s)."""
+    raise_errors: bool = False
+    """Stop at the first input that fails; otherwise it becomes a record with `error`."""
+    on_progress: Callable[[Progress], None] | None = None
+    pool_s: float = 600.0
+    """Seconds of cut speech that are held to be batched by length."""
+
+
+@dataclass(slots=True)
+class _Utterance:
+    segment: Segment
+    samples: Samples | None
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(slots=True)
+class _File:
+    key: str
+    utterances: list[_Utterance] = field(default_factory=list)
+    duration_ms: int = 0
+    error: str | None = None
+    read: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.read and all(utterance.samples is None for utterance in self.utterances)
+
+
+OpenSound = Callable[[Item], AbstractContextManager[AudioStream]]
+"""Opens one input at the recognizer's rate."""
+
+
+class OfflinePipeline:
+    """Stateless: one pipeline serves any number of threads."""
+
+    def __init__(
+        self, recognizer: Recognizer, new_detector_stream: Callable[[], SegmentStream] | None = None
+    ) -> None:
+        self._recognizer = recognizer
+        self._new_stream = new_detector_stream
+
+    def run(
+        self, items: Sequence[Item], open_sound: OpenSound, decode: DecodeOptions, options: PipelineOptions
+    ) -> Iterator[Transcript]:
+        """One transcript an item, in order, each as soon as it and those before it are ready.
+
+        An item that cannot be read gives a transcript with `error` and the words heard before the fault.
+        Raises FunASRError at the first such item if `options.raise_errors`.
+        """
+        run = _Run(self._recognizer, decode, options, len(items))
+        for item in items:
+            file = run.add(item.key)
+            try:
+                with open_sound(item) as sound:
+                    for utterance in self._utterances(sound, file, options, run):
+                        run.pool(utterance)
+                        yield from run.finished()
+            except FunASRError as error:
+                if options.raise_errors:
+                    raise
+                logger.warning("%s: %s", item.key, error)
+                file.error = str(error)
+            file.read = True
+        run.recognize_pool()
+        yield from run.finished()
+
+    def _utterances(
+        self, sound: AudioStream, file: _File, options: PipelineOptions, run: _Run
+    ) -> Iterator[_Utterance]:
+        rate = self._recognizer.rate
+        split = sound.channels > 1
+        cutters = [self._cutter(channel if split else None, options) for channel in range(sound.channels)]
+        samples_read = 0
+        for block in sound:
+            samples_read += block.shape[1]
+            file.duration_ms = samples_read * 1000 // rate
+            run.reading(file, sound.duration)
+            for cutter, samples in zip(cutters, block, strict=True):
+                for segment, speech in cutter.accept(samples):
+                    yield _Utterance(segment, speech)
+        for cutter in cutters:
+            for segment, speech in cutter.flush():
+                yield _Utterance(segment, speech)
+
+    def _cutter(self, channel: int | None, options: PipelineOptions) -> SpeechCutter | WholeCutter:
+        if self._new_stream is None:
+            return WholeCutter(self._recognizer.rate, channel)
+        stream = self._new_stream()
+        if options.merge_length_ms is not None:
+            stream = MergingStream(stream, options.merge_length_ms)
+        return SpeechCutter(stream, self._recognizer.rate, channel)
+
+
+class _Run:
+    """The files of one call on their way through."""
+
+    def __init__(
+        self, recognizer: Recognizer, decode: DecodeOptions, options: PipelineOptions, files_total: int
+    ) -> None:
+        self._recognizer = recognizer
+        self._decode = decode
+        self._options = options
+        self._files: deque[_File] = deque()
+        self._pool: list[_Utterance] = []
+        self._pool_ms = 0
+        self._files_total = files_total
+        self._files_done = 0
+        self._ms_before = 0  # read in files that are complete
+        self._current_ms = 0
+        self._current_share = 0.0
+
+    def add(self, key: str) -> _File:
+        self._ms_before += self._current_ms
+        self._current_ms, self._current_share = 0, 0.0
+        file = _File(key)
+        self._files.append(file)
+        return file
+
+    def reading(self, file: _File, duration_s: float | None) -> None:
+        self._current_ms = file.duration_ms
+        if duration_s:
+            self._current_share = min(file.duration_ms / (duration_s * 1000), 1.0)
+
+    def pool(self, utterance: _Utterance) -> None:
+        self._files[-1].utterances.append(utterance)
+        self._pool.append(utterance)
+        self._pool_ms += utterance.segment.end_ms - utterance.segment.start_ms
+        if self._pool_ms >= self._options.pool_s * 1000:
+            self.recognize_pool()
+
+    def recognize_pool(self) -> None:
+        waiting, self._pool = self._pool, []
+        lengths = [utterance.segment.end_ms - utterance.segment.start_ms for utterance in waiting]
+        for batch in plan_batches(lengths, self._options.limits):
+            self._recognize([waiting[index] for index in batch])
+            self._pool_ms -= sum(lengths[index] for index in batch)
+            self._report()
+
+    def finished(self) -> Iterator[Transcript]:
+        while self._files and self._files[0].done:
+            file = self._files.popleft()
+            self._files_done += 1
+            self._report()
+            yield self._transcript(file)
+
+    def _recognize(self, batch: list[_Utterance]) -> None:
+        samples = [utterance.samples for utterance in batch if utterance.samples is not None]
+        try:
+            results = self._recognizer.recognize(samples, self._decode)
+        except Exception as error:
+            if len(batch) == 1 or not _is_out_of_memory(error):
+                raise
+            logger.warning("a batch of %d utterances did not fit in memory; trying halves", len(batch))
+            results = None
+        if results is None:  # outside the handler, so that the failed batch's memory is free by now
+            middle = len(batch) // 2
+            self._recognize(batch[:middle])
+            self._recognize(batch[middle:])
+            return
+        for utterance, result in zip(batch, results, strict=True):
+            utterance.tokens = tuple(_shifted(token, utterance.segment) for token in result.tokens)
+            utterance.samples = None
+
+    def _transcript(self, file: _File) -> Transcript:
+        tokens: list[Token] = []
+        segments: list[Segment] = []
+        for utterance in sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0)):
+            first = len(tokens)
+            tokens += utterance.tokens
+            segments.append(replace(utterance.segment, first_token=first, stop_token=len(tokens)))
+        return Transcript(
+            key=file.key,
+            tokens=tuple(tokens),
+            duration_ms=file.duration_ms,
+            segments=tuple(segments),
+            timed=self._recognizer.timed or self._decode.timestamps,
+            spaced=self._recognizer.spaced,
+            error=file.error,
+        )
+
+    def _report(self) -> None:
+        if self._options.on_progress is None:
+            return
+        waiting = self._current_share if self._files and not self._files[-1].done else 0.0
+        share = (self._files_done + waiting) / max(self._files_total, 1)
+        read_ms = self._ms_before + self._current_ms
+        self._options.on_progress(
+            Progress(
+                files_done=self._files_done,
+                files_total=self._files_total,
+                seconds_done=max(read_ms - self._pool_ms, 0) / 1000,
+                fraction=min(share, 1.0),
+            )
+        )
+
+
+def _shifted(token: Token, segment: Segment) -> Token:
+    if token.start_ms is None or token.end_ms is None:
+        return replace(token, channel=segment.channel)
+    return replace(
+        token,
+        start_ms=token.start_ms + segment.start_ms,
+        end_ms=token.end_ms + segment.start_ms,
+        channel=segment.channel,
+    )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """MemoryError, or torch's OutOfMemoryError, which this layer cannot import."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
