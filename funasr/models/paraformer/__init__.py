@@ -1,0 +1,4 @@
+"""Paraformer: the whole sentence in one pass.
+
+Plain, with timestamps (BiCif), with hotwords (SeACo, Contextual).
+"""

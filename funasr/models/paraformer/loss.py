@@ -1,0 +1,100 @@
+"""What training a Paraformer minimises. Read by training only.
+
+Two passes a batch: the first (no gradient) sees how many tokens the model gets wrong; the second is given the
+true embedding of some of those (the glancing sampler), and is what learns. B batch, T frames, U tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from funasr.models.paraformer.config import ParaformerConfig
+from funasr.models.paraformer.network import Encoded, Paraformer
+from funasr.nn.cif import CifPredictorV3, Prediction
+from funasr.nn.layers import frame_mask
+from funasr.nn.losses import accuracy, label_smoothing_loss, quantity_loss
+from funasr.nn.specaug import spec_augment
+
+
+class ParaformerLoss:
+    """Cross entropy on tokens plus the error in their number; for BiCif also that of the timestamp head."""
+
+    def __init__(self, config: ParaformerConfig) -> None:
+        self.config = config
+
+    def __call__(
+        self, model: Paraformer, features: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """features (B, T, input), lengths (B,), targets (B, L) ids, target_lengths (B,) -> loss, statistics.
+
+        Statistics are detached scalars: `loss`, `loss_att`, `acc` (of the first pass), `loss_pre`, for BiCif
+        `loss_pre2`, and `tokens` (the number of targets the loss was averaged over).
+        """
+        config = self.config
+        if model.training and config.specaug is not None:
+            features = spec_augment(features, config.specaug)
+        labels, counts = with_end(targets, target_lengths, config)
+        encoded = model.encode(features, lengths)
+        predicted: Prediction = model.predictor(encoded.memory, lengths, counts)
+        with torch.no_grad():
+            first = model.decoder.logits(model.decode(predicted.embeds, counts, encoded))
+        embeds = predicted.embeds
+        if model.training and config.sampling_ratio > 0:
+            shown = glance(first, labels, counts, config.sampling_ratio, config.ignore_id)
+            embeds = torch.where(shown[:, :, None], self._true_embeds(model, labels).to(embeds.dtype), embeds)
+        logits = model.decoder.logits(model.decode(embeds, counts, encoded))
+        loss_att = label_smoothing_loss(
+            logits,
+            labels,
+            smoothing=config.lsm_weight,
+            ignore_id=config.ignore_id,
+            normalize_length=config.length_normalized_loss,
+        )
+        loss_pre = self._quantity(predicted.quantity, counts)
+        loss = loss_att + config.predictor_weight * loss_pre
+        stats = {"loss_att": loss_att, "acc": accuracy(first, labels, config.ignore_id), "loss_pre": loss_pre}
+        if isinstance(model.predictor, CifPredictorV3):
+            loss_pre2 = self._fine_quantity(model.predictor, encoded, counts)
+            # As upstream: the timestamp head counts half.
+            loss = loss + 0.5 * config.predictor_weight * loss_pre2
+            stats["loss_pre2"] = loss_pre2
+        stats |= {"loss": loss, "tokens": counts.sum()}
+        return loss, {name: value.detach() for name, value in stats.items()}
+
+    def _quantity(self, predicted: Tensor, counts: Tensor) -> Tensor:
+        return quantity_loss(predicted, counts, normalize_length=self.config.length_normalized_loss)
+
+    def _fine_quantity(self, predictor: CifPredictorV3, encoded: Encoded, counts: Tensor) -> Tensor:
+        return self._quantity(predictor.fine_weights(encoded.memory, encoded.lengths).sum(dim=1), counts)
+
+    def _true_embeds(self, model: Paraformer, labels: Tensor) -> Tensor:
+        ids = labels.clamp(min=0)
+        if self.config.share_embedding:
+            assert model.decoder.output_layer is not None
+            return model.decoder.output_layer.weight[ids]
+        return model.decoder.embedded(ids)
+
+
+def with_end(targets: Tensor, lengths: Tensor, config: ParaformerConfig) -> tuple[Tensor, Tensor]:
+    """targets (B, L), lengths (B,) -> labels (B, max + bias) with `</s>` behind each row and ignore_id behind
+    that, and the new lengths. Without `predictor_bias` nothing is added."""
+    size = int(lengths.max())
+    labels = targets[:, :size].masked_fill(~frame_mask(lengths, size), config.ignore_id)
+    if config.predictor_bias == 0:
+        return labels, lengths
+    ends = torch.full_like(labels[:, :1], config.ignore_id)
+    labels = torch.cat([labels, ends], dim=1).scatter(1, lengths[:, None], config.eos)
+    return labels, lengths + 1
+
+
+def glance(logits: Tensor, labels: Tensor, counts: Tensor, ratio: float, ignore_id: int = -1) -> Tensor:
+    """Which positions the second pass is shown: (B, U) bool.
+
+    A row with w wrong tokens is shown int(w * ratio) of its positions, right or wrong, drawn evenly.
+    """
+    valid = labels != ignore_id
+    wrong = ((logits.argmax(dim=-1) != labels) & valid).sum(dim=1)
+    shown = (wrong * ratio).long()
+    order = torch.rand(labels.shape, device=labels.device).masked_fill(~valid, 2.0)
+    return (order.argsort(dim=1).argsort(dim=1) < shown[:, None]) & valid

@@ -1,0 +1,173 @@
+"""Continuous integrate-and-fire: frames -> tokens. Weights add up over time; each full unit is one token.
+
+All of it is float32 (running sums float64), whatever the rest of the network uses. B batch, T frames,
+D width, U tokens, R upsampling rate of the timestamp head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from funasr.errors import ModelFilesError
+from funasr.nn.layers import frame_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifPredictorConfig:
+    """`predictor_conf` of the official config.yaml, same field names."""
+
+    idim: int = 512
+    threshold: float = 1.0
+    l_order: int = 1
+    r_order: int = 1
+    tail_threshold: float = 0.0
+    """Weight of the frame that inference adds behind the last real one."""
+    tail_mask: bool = True
+    smooth_factor: float = 1.0
+    noise_threshold: float = 0.0
+    smooth_factor2: float = 1.0
+    noise_threshold2: float = 0.0
+    upsample_times: int = 5
+    upsample_type: str = "cnn"
+    use_cif1_cnn: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threshold != 1.0:
+            raise ModelFilesError(f"predictor_conf.threshold is {self.threshold}; only 1.0 is built")
+
+
+UNUSED_PREDICTOR_KEYS = frozenset(
+    [
+        "dropout",
+        "residual",
+        "cnn_groups",
+        "tf2torch_tensor_name_prefix_torch",
+        "tf2torch_tensor_name_prefix_tf",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a predictor says about a batch."""
+
+    embeds: Tensor
+    """(B, U, D) acoustic embedding of each token, zero behind a row's count."""
+    counts: Tensor
+    """(B,) int64 tokens in each row."""
+    alphas: Tensor
+    """(B, T) weights as fired; at inference (B, T + 1), the tail's weight at each row's end."""
+    quantity: Tensor
+    """(B,) float sum of the weights as predicted: before scaling, without the tail."""
+
+
+class CifPredictorV2(nn.Module):
+    """Finds the tokens: weights from a small convolution, then integrate-and-fire."""
+
+    def __init__(self, config: CifPredictorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.l_order + config.r_order + 1
+        self.cif_conv1d = nn.Conv1d(config.idim, config.idim, width)
+        self.cif_output = nn.Linear(config.idim, 1)
+
+    def forward(self, memory: Tensor, lengths: Tensor, target_lengths: Tensor | None = None) -> Prediction:
+        """memory (B, T, D), zero at padding; lengths (B,).
+
+        With `target_lengths` (B,) each row's weights are scaled so that it fires that often.
+        """
+        with torch.autocast(memory.device.type, enabled=False):
+            memory = memory.float()
+            alphas = self.weights(memory, lengths)
+            quantity = alphas.sum(dim=1)
+            if target_lengths is not None:
+                counts = target_lengths
+                alphas = alphas * (counts / quantity.clamp(min=1e-6))[:, None]
+            else:
+                alphas = self.add_tail(alphas, lengths)
+                memory = F.pad(memory, (0, 0, 0, 1))
+                counts = running_sum(alphas)[:, -1].floor().long()
+            # Exactly `counts` units are dealt out when the row was scaled to them, whatever rounding says.
+            bounds = token_bounds(alphas, counts if target_lengths is not None else None)
+            share = overlaps(bounds, int(counts.max())) if counts.numel() else alphas[:, None, :]
+            share = share * frame_mask(counts, share.shape[1])[:, :, None]
+            return Prediction(share.to(memory.dtype) @ memory, counts, alphas, quantity)
+
+    def weights(self, memory: Tensor, lengths: Tensor) -> Tensor:
+        """memory (B, T, D) -> (B, T) weights in 0..1, zero at padding."""
+        context = F.pad(memory.transpose(1, 2), (self.config.l_order, self.config.r_order))
+        hidden = F.relu(self.cif_conv1d(context)).transpose(1, 2)
+        logits = self.cif_output(hidden).squeeze(-1)
+        alphas = F.relu(logits.sigmoid() * self.config.smooth_factor - self.config.noise_threshold)
+        return alphas * frame_mask(lengths, alphas.shape[1])
+
+    def add_tail(self, alphas: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T) -> (B, T + 1): one more frame of weight `tail_threshold` behind each row's last real one."""
+        size = alphas.shape[1] + 1
+        ends = lengths if self.config.tail_mask else torch.full_like(lengths, size - 1)
+        tail = torch.arange(size, device=alphas.device)[None, :] == ends[:, None]
+        return F.pad(alphas, (0, 1)) + self.config.tail_threshold * tail
+
+
+class CifPredictorV3(CifPredictorV2):
+    """Has a second head that looks more finely at time (R weights a frame), for timestamps."""
+
+    def __init__(self, config: CifPredictorConfig) -> None:
+        super().__init__(config)
+        if config.upsample_type != "cnn_blstm" or config.use_cif1_cnn:
+            raise ModelFilesError(
+                f"predictor_conf has upsample_type {config.upsample_type!r} and use_cif1_cnn "
+                f"{config.use_cif1_cnn}; this version builds 'cnn_blstm' and false"
+            )
+        dim, rate = config.idim, config.upsample_times
+        self.upsample_cnn = nn.ConvTranspose1d(dim, dim, rate, rate)
+        self.blstm = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
+        self.cif_output2 = nn.Linear(2 * dim, 1)
+
+    def fine_weights(self, memory: Tensor, lengths: Tensor) -> Tensor:
+        """memory (B, T, D), zero at padding -> (B, R * T) weights, zero at padding. Not scaled."""
+        with torch.autocast(memory.device.type, enabled=False):
+            fine = self.upsample_cnn(memory.float().transpose(1, 2)).transpose(1, 2)
+            fine_lengths = lengths * self.config.upsample_times
+            # Packed, so that the backward direction of a short row starts at its own end.
+            packed = pack_padded_sequence(fine, fine_lengths.cpu(), batch_first=True, enforce_sorted=False)
+            hidden, _ = pad_packed_sequence(
+                self.blstm(packed)[0], batch_first=True, total_length=fine.shape[1]
+            )
+            logits = self.cif_output2(hidden).squeeze(-1)
+            alphas = F.relu(logits.sigmoid() * self.config.smooth_factor2 - self.config.noise_threshold2)
+            return alphas * frame_mask(fine_lengths, alphas.shape[1])
+
+
+def running_sum(alphas: Tensor) -> Tensor:
+    """(B, T) -> (B, T) cumulative weights, in float64 where the device has it."""
+    wide = torch.float32 if alphas.device.type == "mps" else torch.float64
+    return alphas.to(wide).cumsum(dim=1)
+
+
+def token_bounds(alphas: Tensor, counts: Tensor | None) -> Tensor:
+    """(B, T) -> (B, T + 1) running sums from 0. With `counts` (B,) each row ends at exactly its count.
+
+    Scaled weights add up to their target only within rounding; without the last step the final token of some
+    rows would get no frame at all.
+    """
+    sums = F.pad(running_sum(alphas), (1, 0))
+    if counts is None:
+        return sums
+    target = counts.to(sums.dtype)[:, None]
+    # The last weighted frame and all behind it reach the target: the sum no longer grows there.
+    last = sums >= sums[:, -1:]
+    return torch.where(last, target, torch.minimum(sums, target))
+
+
+def overlaps(bounds: Tensor, tokens: int) -> Tensor:
+    """(B, T + 1) running sums -> (B, tokens, T): how much of each frame is token u's, in [u, u + 1)."""
+    starts = torch.arange(tokens, dtype=bounds.dtype, device=bounds.device)[None, :, None]
+    upper = torch.minimum(bounds[:, None, 1:], starts + 1)
+    lower = torch.maximum(bounds[:, None, :-1], starts)
+    return (upper - lower).clamp(min=0)

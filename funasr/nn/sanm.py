@@ -1,0 +1,191 @@
+"""SANM: self-attention with a memory. Attention plus a depthwise convolution over time of its values.
+
+The encoder of Paraformer, SenseVoice, CT-Transformer and the aligner. B batch, T frames, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from funasr.errors import ModelFilesError
+from funasr.nn.layers import FeedForward, Padding, layer_norm, sinusoids
+
+
+@dataclass(frozen=True, kw_only=True)
+class SanmEncoderConfig:
+    """`encoder_conf` of the official config.yaml, same field names."""
+
+    output_size: int = 256
+    attention_heads: int = 4
+    linear_units: int = 2048
+    num_blocks: int = 6
+    dropout_rate: float = 0.1
+    attention_dropout_rate: float = 0.0
+    input_layer: str = "pe"
+    normalize_before: bool = True
+    kernel_size: int = 11
+    sanm_shfit: int = 0
+    """Frames by which the convolution looks further back than ahead (the official spelling)."""
+    selfattention_layer_type: str = "sanm"
+
+    def __post_init__(self) -> None:
+        known: dict[str, tuple[object, ...]] = {
+            "input_layer": ("pe", "pe_online"),
+            "normalize_before": (True,),
+            "selfattention_layer_type": ("sanm",),
+        }
+        for name, values in known.items():
+            value = getattr(self, name)
+            if value not in values:
+                raise ModelFilesError(
+                    f"encoder_conf.{name} is {value!r}; this version builds {' or '.join(map(repr, values))}"
+                )
+        if self.output_size % self.attention_heads:
+            raise ModelFilesError(
+                f"encoder_conf.output_size {self.output_size} is not a multiple of "
+                f"attention_heads {self.attention_heads}"
+            )
+
+
+UNUSED_ENCODER_KEYS = frozenset(
+    # Of classes we do not build, or without effect in upstream too.
+    [
+        "input_size",
+        "positional_dropout_rate",
+        "pos_enc_class",
+        "padding_idx",
+        "chunk_size",
+        "stride",
+        "pad_left",
+        "encoder_att_look_back_factor",
+        "decoder_att_look_back_factor",
+        "tf2torch_tensor_name_prefix_torch",
+        "tf2torch_tensor_name_prefix_tf",
+        "lora_list",
+        "lora_rank",
+        "lora_alpha",
+        "lora_dropout",
+        "concat_after",
+        "positionwise_layer_type",
+        "positionwise_conv_kernel_size",
+        "interctc_layer_idx",
+        "interctc_use_conditioning",
+        "tp_blocks",
+    ]
+)
+
+
+class FsmnBlock(nn.Conv1d):
+    """A learned weighted sum over neighbouring frames, channel by channel, added to the frame itself."""
+
+    def __init__(self, size: int, kernel_size: int, shift: int) -> None:
+        super().__init__(size, size, kernel_size, groups=size, bias=False)
+        # As upstream: a negative shift is no shift.
+        self.left = (kernel_size - 1) // 2 + max(shift, 0)
+        self.right = kernel_size - 1 - self.left
+
+    def remember(self, x: Tensor, padding: Padding | None) -> Tensor:
+        """x (B, T, D) -> (B, T, D); padding is neither read nor written."""
+        if padding is not None:
+            x = x * padding.frames
+        around = F.pad(x.transpose(1, 2), (self.left, self.right))
+        memory: Tensor = self(around).transpose(1, 2) + x
+        return memory if padding is None else memory * padding.frames
+
+
+class SanmAttention(nn.Module):
+    """Multi-head self-attention; the memory of the values is added after the output projection."""
+
+    def __init__(
+        self, heads: int, in_size: int, size: int, *, dropout: float, kernel_size: int, shift: int
+    ) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.linear_q_k_v = nn.Linear(in_size, 3 * size)
+        self.linear_out = nn.Linear(size, size)
+        self.fsmn_block = FsmnBlock(size, kernel_size, shift)
+
+    def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
+        """x (B, T, in) -> (B, T, D)."""
+        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        memory = self.fsmn_block.remember(value, padding)
+        seen = attend(query, key, value, self.heads, padding, self.dropout if self.training else 0.0)
+        out: Tensor = self.linear_out(seen) + memory
+        return out
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, padding: Padding | None, dropout: float = 0.0
+) -> Tensor:
+    """query (B, U, D), key and value (B, T, D) -> (B, U, D). `padding` is that of the keys."""
+    q, k, v = (split_heads(x, heads) for x in (query, key, value))
+    keys = None if padding is None else padding.keys
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
+    return seen.transpose(1, 2).flatten(2)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, D) -> (B, heads, T, D / heads)."""
+    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+
+
+class SanmEncoderLayer(nn.Module):
+    """Attention, then feed-forward, each normalised before."""
+
+    def __init__(self, config: SanmEncoderConfig, in_size: int) -> None:
+        super().__init__()
+        size = config.output_size
+        self.self_attn = SanmAttention(
+            config.attention_heads,
+            in_size,
+            size,
+            dropout=config.attention_dropout_rate,
+            kernel_size=config.kernel_size,
+            shift=config.sanm_shfit,
+        )
+        self.feed_forward = FeedForward(size, config.linear_units, config.dropout_rate)
+        self.norm1 = layer_norm(in_size)
+        self.norm2 = layer_norm(size)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.residual = in_size == size
+
+    def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
+        """x (B, T, in) -> (B, T, D)."""
+        heard = self.dropout(self.self_attn(self.norm1(x), padding))
+        # As upstream: where the width changes there is no way around the attention.
+        x = x + heard if self.residual else heard
+        y: Tensor = x + self.dropout(self.feed_forward(self.norm2(x)))
+        return y
+
+
+class SanmEncoder(nn.Module):
+    """Features -> hidden frames, one for one."""
+
+    def __init__(self, config: SanmEncoderConfig, input_size: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(config.output_size)
+        self.encoders0 = nn.ModuleList([SanmEncoderLayer(config, input_size)])
+        self.encoders = nn.ModuleList(
+            SanmEncoderLayer(config, config.output_size) for _ in range(config.num_blocks - 1)
+        )
+        self.after_norm = layer_norm(config.output_size)
+
+    def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
+        """x (B, T, in) -> (B, T, D). What comes out at padded frames means nothing."""
+        x = self.enter(x)
+        for layer in self.encoders0:
+            x = layer(x, padding)
+        for layer in self.encoders:
+            x = layer(x, padding)
+        out: Tensor = self.after_norm(x)
+        return out
+
+    def enter(self, x: Tensor, start: int = 1) -> Tensor:
+        """Scale the features and add the position encoding, frame 0 of `x` being position `start`."""
+        placed = x.float() * self.scale + sinusoids(x.shape[1], x.shape[2], x.device, start)
+        # Half-precision networks get their type here, after the positions were added in float32.
+        return placed.to(self.after_norm.weight.dtype)
