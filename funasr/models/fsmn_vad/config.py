@@ -1,0 +1,27 @@
+"""config.yaml of an fsmn-vad -> FsmnVadConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from funasr.nn.fsmn import FsmnConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FsmnVadConfig:
+    """What the network needs to know; when segments start and end is `funasr.vad.options.VadOptions`."""
+
+    encoder: FsmnConfig = field(default_factory=FsmnConfig)
+    sil_pdf_ids: tuple[int, ...] = (0,)
+    """Classes that mean silence."""
+
+    @classmethod
+    def from_official(cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 0) -> FsmnVadConfig:
+        """`raw` is the config.yaml as a mapping; a detector has no vocabulary, and its config names its input size."""
+        model_conf = raw.get("model_conf") or {}
+        return cls(
+            encoder=FsmnConfig.from_official(raw.get("encoder_conf") or {}),
+            sil_pdf_ids=tuple(model_conf.get("sil_pdf_ids", (0,))),
+        )
