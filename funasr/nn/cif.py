@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from funasr.errors import ModelFilesError
 from funasr.nn.layers import frame_mask
+from funasr.nn.recurrent import both_ways
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +134,7 @@ class CifPredictorV3(CifPredictorV2):
         with torch.autocast(memory.device.type, enabled=False):
             fine = self.upsample_cnn(memory.float().transpose(1, 2)).transpose(1, 2)
             fine_lengths = lengths * self.config.upsample_times
-            # Packed, so that the backward direction of a short row starts at its own end.
-            packed = pack_padded_sequence(fine, fine_lengths.cpu(), batch_first=True, enforce_sorted=False)
-            hidden, _ = pad_packed_sequence(
-                self.blstm(packed)[0], batch_first=True, total_length=fine.shape[1]
-            )
+            hidden = both_ways(self.blstm, fine, fine_lengths)
             logits = self.cif_output2(hidden).squeeze(-1)
             alphas = F.relu(logits.sigmoid() * self.config.smooth_factor2 - self.config.noise_threshold2)
             return alphas * frame_mask(fine_lengths, alphas.shape[1])
