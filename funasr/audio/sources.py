@@ -1,0 +1,165 @@
+"""What a user may call sound -> a Decoder. Files, URLs, bytes, file objects, arrays."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+from funasr.audio.decoders import ArrayDecoder, AvDecoder, Decoder, PcmDecoder, SoundfileDecoder, check_rate
+from funasr.audio.download import download, is_url, shown_url
+from funasr.audio.samples import array_samples, describe, is_array, is_number_list
+from funasr.audio.sniff import SNIFF_BYTES, looks_like_container, may_be_mpeg
+from funasr.errors import AudioDecodeError, InputError, did_you_mean
+
+DEFAULT_SOURCE_RATE = 16_000
+"""Of sound that does not say its rate: arrays and raw PCM."""
+
+PCM_SUFFIXES = (".pcm", ".raw")
+
+
+def name_of(source: Any) -> str:
+    """What messages call a source: the path, the URL without its secrets, or a description."""
+    if is_url(source):
+        return shown_url(source)
+    if isinstance(source, (str, os.PathLike)):
+        return str(source)
+    name = getattr(source, "name", None)
+    if isinstance(name, str) and hasattr(source, "read"):
+        return name
+    return describe(source)
+
+
+def open_decoder(source: Any, source_rate: int | None) -> tuple[Decoder, Callable[[], None]]:
+    """A decoder for `source` and what frees the file behind it; call that after the decoder's `close`.
+
+    Raises InputError for what cannot be sound, AudioDecodeError for sound that cannot be read; both name it.
+    """
+    rate = DEFAULT_SOURCE_RATE if source_rate is None else check_rate(source_rate, "the rate of the source")
+    name = name_of(source)
+    if is_array(source) or is_number_list(source) or (isinstance(source, (list, tuple)) and not source):
+        return ArrayDecoder(array_samples(source), rate), _nothing
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        is_pcm = not looks_like_container(data[:SNIFF_BYTES])
+        return _decode(io.BytesIO(data), name, rate, is_pcm=is_pcm), _nothing
+    if isinstance(source, (str, os.PathLike)):
+        file, suffix, close = _open_named(source, name)
+    elif hasattr(source, "read"):
+        file, suffix, close = _open_object(source, name)
+    else:
+        raise InputError(
+            f"cannot read {name} as sound: expected a path, a URL, bytes, a binary file object, an array or "
+            "a list of numbers"
+        )
+    try:
+        is_pcm = suffix in PCM_SUFFIXES and not looks_like_container(_peek(file))
+        return _decode(file, name, rate, is_pcm=is_pcm), close
+    except BaseException:
+        close()
+        raise
+
+
+def _nothing() -> None:
+    """Memory frees itself."""
+
+
+def _open_named(source: str | os.PathLike[str], name: str) -> tuple[BinaryIO, str, Callable[[], None]]:
+    if isinstance(source, str) and is_url(source):
+        file = download(source)
+        return file, Path(unquote(urlsplit(source).path)).suffix.lower(), file.close
+    if not name:
+        raise AudioDecodeError("the name of the sound file is empty")
+    try:
+        path = Path(source)
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise AudioDecodeError(f"no file {name!r}{_nearby(name)}") from error
+    except IsADirectoryError as error:
+        raise AudioDecodeError(f"{name!r} is a folder; give the files in it") from error
+    except (OSError, ValueError, TypeError) as error:  # ValueError: a NUL inside the name
+        raise AudioDecodeError(
+            f"cannot open {name[:200]!r}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return file, path.suffix.lower(), file.close
+
+
+def _nearby(name: str) -> str:
+    """What there is instead of a missing file."""
+    if name.rstrip().endswith("|"):
+        return ": it is a command, and commands in lists are not run"
+    path = Path(name)
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return f": there is no folder {str(path.parent)!r}"
+    return did_you_mean(path.name, names[:10_000])
+
+
+def _open_object(source: Any, name: str) -> tuple[BinaryIO, str, Callable[[], None]]:
+    suffix = Path(name).suffix.lower()
+    try:
+        start = source.tell() if _seekable(source) else 0
+        if start and not source.read(1):
+            start = 0  # written and not rewound: sound at the very end is nobody's intention
+        if _seekable(source):
+            source.seek(start)
+        if isinstance(source, (io.BytesIO, io.BufferedReader)) and _seekable(source) and start == 0:
+            return source, suffix, _nothing
+        # Anything else (pipes, archive members, uploads, other people's classes) goes through a file of our
+        # own: decoders seek, and an error inside a C library's callback cannot be raised.
+        copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="funasr-"))  # noqa: SIM115 - the caller closes it
+        try:
+            shutil.copyfileobj(source, copy, 1 << 20)
+        except BaseException:
+            copy.close()
+            raise
+    except Exception as error:
+        if isinstance(source, io.TextIOBase):
+            raise InputError(f"{name} is open as text; open sound with mode 'rb'") from error
+        raise AudioDecodeError(f"cannot read {name}: {error or type(error).__name__}") from error
+    copy.seek(0)
+    return copy, suffix, copy.close
+
+
+def _seekable(file: Any) -> bool:
+    return bool(hasattr(file, "seekable") and file.seekable())
+
+
+def _peek(file: BinaryIO) -> bytes:
+    head = file.read(SNIFF_BYTES)
+    file.seek(0)
+    return head
+
+
+def _decode(file: BinaryIO, name: str, rate: int, *, is_pcm: bool) -> Decoder:
+    if is_pcm:
+        return PcmDecoder(file, name, rate)
+    head = _peek(file)
+    if not head:
+        raise AudioDecodeError(f"{name} is empty (0 bytes)")
+    causes: list[str] = []
+    for library, open_with in (("libsndfile", SoundfileDecoder), ("libav", AvDecoder)):
+        if library == "libsndfile" and may_be_mpeg(head):
+            continue
+        file.seek(0)
+        try:
+            decoder = open_with(file, name)
+        except AudioDecodeError as error:
+            causes.append(f"{error} ({library})")
+            continue
+        try:
+            check_rate(decoder.rate, "the rate in its header")
+        except InputError as error:
+            decoder.close()
+            raise AudioDecodeError(f"cannot decode {name}: {error}") from error
+        return decoder
+    raise AudioDecodeError(
+        f"cannot decode {name}: {'; '.join(causes)}. Is it sound, and complete? Raw PCM without a header "
+        "needs a name ending .pcm or .raw, or to be passed as bytes."
+    )
