@@ -1,4 +1,4 @@
-"""FSMN encoder: feed-forward layers, each with a learned memory of the frames before. Names are the checkpoint's.
+"""FSMN encoder: feed-forward layers with a learned memory of the frames before. Names are the checkpoint's.
 
 B batch, T frames, P projection channels, L = (lorder - 1) * lstride remembered frames.
 """

@@ -1,7 +1,7 @@
 """Sound -> stretches of speech, for whole recordings of any length and for live streams.
 
-Which back end scores the frames does not matter here. Memory is bounded: a recording is a stream of blocks, and a
-segment is handed out as soon as it ends.
+Which back end scores the frames does not matter here. Memory is bounded: a recording is a stream of blocks,
+and a segment is handed out as soon as it ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from funasr.arrays import Features, Samples
 from funasr.features.frontend import WavFrontend
 from funasr.result import Segment
 from funasr.stages.protocols import FrameScorer
-from funasr.vad.endpoint import DYNAMIC_SPEECH_NOISE_THRES, Endpointer, Event, SpeechEnd
+from funasr.vad.endpoint import DYNAMIC_SPEECH_NOISE_THRES, Endpointer, Event
 from funasr.vad.energy import EnergyMeter
 from funasr.vad.options import VadOptions
 from funasr.vad.segments import finished
@@ -41,8 +41,10 @@ class SpeechDetector:
         """Samples per second that the detector expects."""
         return self._frontend.fs
 
-    def segments(self, sound: Samples | Iterable[Samples], options: VadOptions | None = None) -> list[Segment]:
-        """All segments of a recording: samples (N,), or its consecutive blocks. Too short to hold speech: none."""
+    def segments(
+        self, sound: Samples | Iterable[Samples], options: VadOptions | None = None
+    ) -> list[Segment]:
+        """All segments of a recording: samples (N,), or its consecutive blocks. Too short: none."""
         return list(self.iter_segments(sound, options))
 
     def iter_segments(
@@ -51,7 +53,10 @@ class SpeechDetector:
         """The same, each segment as soon as it has ended, so that audio can be cut while it is being read."""
         chosen = options or self.options
         stream = VadStream(
-            self._scorer, self._frontend, chosen, chunk_ms=OFFLINE_CHUNK_MS if chosen.dynamic_silence else None
+            self._scorer,
+            self._frontend,
+            chosen,
+            chunk_ms=OFFLINE_CHUNK_MS if chosen.dynamic_silence else None,
         )
         block = self._frontend.fs * BLOCK_MS // 1000
         for piece in [sound] if isinstance(sound, np.ndarray) else sound:
@@ -121,7 +126,7 @@ class VadStream:
         return events
 
     def flush(self) -> list[Event]:
-        """No more sound will come: what is open ends. The stream cannot be used again; more flushes say nothing."""
+        """No more sound will come: what is open ends. Flushing again says nothing."""
         if self._flushed:
             return []
         self._flushed = True

@@ -1,9 +1,9 @@
 """Frame scores -> where speech starts and ends. One Endpointer belongs to one stream.
 
-A frame is 10 ms (`frame_in_ms`); frames are numbered from the start of the stream. Three steps: every frame is labelled
-speech or silence; a majority window over the labels turns speech on and off; a segment opens and closes on those turns.
-The first two are array operations. The third jumps from turn to turn: within a run of equal state there is at
-most one frame at which something can happen, and it is computed, not searched for.
+A frame is 10 ms (`frame_in_ms`); frames are numbered from the start of the stream. Three steps: every frame
+is labelled speech or silence; a majority window over the labels turns speech on and off; a segment opens and
+closes on those turns. The first two are array operations. The third jumps from turn to turn: within a run of
+equal state there is at most one frame at which something can happen, and it is computed, not searched for.
 """
 
 from __future__ import annotations
@@ -230,9 +230,11 @@ class Endpointer:
 
 
 class _Votes:
-    """Counts of speech labels in the window that ends with each frame of one call; frames are relative to it."""
+    """Counts of speech labels in the window that ends with each frame of one call (frames relative to it)."""
 
-    def __init__(self, recent: NDArray[np.bool_], speech: NDArray[np.bool_], on_count: int, off_count: int) -> None:
+    def __init__(
+        self, recent: NDArray[np.bool_], speech: NDArray[np.bool_], on_count: int, off_count: int
+    ) -> None:
         self._window = len(recent)
         self._on_count = on_count
         self._off_count = off_count
@@ -266,7 +268,9 @@ class _Votes:
         first = self._window + frame + 1
         self._labels[max(first - self._window, 0) : first] = False
         self._patched = min(frame + self._window, len(self._counts))
-        self._counts[frame + 1 : self._patched] = np.cumsum(self._labels[first : self._window + self._patched])
+        self._counts[frame + 1 : self._patched] = np.cumsum(
+            self._labels[first : self._window + self._patched]
+        )
 
     def recent(self) -> NDArray[np.bool_]:
         """Labels of the last window, for the next call."""

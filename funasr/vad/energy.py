@@ -22,7 +22,7 @@ class EnergyMeter:
         return self._waiting.nbytes
 
     def accept(self, samples: Samples) -> NDArray[np.float64]:
-        """samples (N,) -> decibels (frames completed,): 10 log10(sum of squares + 1e-6), so silence is -60."""
+        """samples (N,) -> decibels (frames completed,): 10 log10(sum of squares + 1e-6); silence has -60."""
         joined = np.concatenate([self._waiting, samples])
         count = max((len(joined) - self._length) // self._hop + 1, 0)
         if count == 0:

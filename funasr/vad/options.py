@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,21 +87,27 @@ class VadOptions:
 
     dynamic_silence: bool = False
     """Let the end silence shrink as speech grows longer, by `silence_schedule`, instead of
-    `max_end_silence_time`; labels then use a `speech_noise_thres` of 0.5. Upstream has it on by default since 1.3; here a
-    model does what its own config says."""
+    `max_end_silence_time`; labels then use a `speech_noise_thres` of 0.5. On by default upstream since 1.3;
+    here a model does what its own config says."""
     silence_schedule: Schedule = DEFAULT_SCHEDULE
 
     def __post_init__(self) -> None:
         if self.detect_mode not in (0, 1):
-            raise OptionError(f"detect_mode is {self.detect_mode!r}: expected 1 (many segments) or 0 (only the first)")
+            raise OptionError(
+                f"detect_mode is {self.detect_mode!r}: expected 1 (many segments) or 0 (only the first)"
+            )
         for name in ("sample_rate", "frame_in_ms", "frame_length_ms", "noise_frame_num_used_for_snr"):
             if getattr(self, name) <= 0:
                 raise OptionError(f"{name} is {getattr(self, name)!r}: expected a number above 0")
         for field in dataclasses.fields(self):
             if field.name.endswith(("_time", "_time_thres", "_point")) and getattr(self, field.name) < 0:
-                raise OptionError(f"{field.name} is {getattr(self, field.name)!r}: expected milliseconds, 0 or more")
+                raise OptionError(
+                    f"{field.name} is {getattr(self, field.name)!r}: expected milliseconds, 0 or more"
+                )
         if self.window_size_ms < self.frame_in_ms:
-            raise OptionError(f"window_size_ms is {self.window_size_ms}: expected at least one frame ({self.frame_in_ms})")
+            raise OptionError(
+                f"window_size_ms is {self.window_size_ms}: expected at least one frame ({self.frame_in_ms})"
+            )
         object.__setattr__(self, "silence_schedule", _as_schedule(self.silence_schedule))
         object.__setattr__(self, "sil_pdf_ids", tuple(int(pdf) for pdf in self.sil_pdf_ids))
 
@@ -134,6 +141,6 @@ def _as_schedule(rows: Sequence[Sequence[float]]) -> Schedule:
         schedule = tuple((float(limit), float(silence)) for limit, silence in rows)
     except (TypeError, ValueError):
         raise OptionError(f"silence_schedule is {rows!r}: expected pairs [speech_ms, silence_ms]") from None
-    if not schedule or any(a[0] >= b[0] for a, b in zip(schedule, schedule[1:], strict=False)):
+    if not schedule or any(a[0] >= b[0] for a, b in itertools.pairwise(schedule)):
         raise OptionError(f"silence_schedule is {rows!r}: expected one or more pairs with growing speech_ms")
     return schedule

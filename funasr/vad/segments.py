@@ -16,8 +16,8 @@ def finished(events: Iterable[Event]) -> list[Segment]:
 def stream_pairs(events: Iterable[Event]) -> list[list[int]]:
     """Events of one call in upstream's streaming form.
 
-    `[start, -1]` speech began; `[-1, end]` speech that an earlier call announced has ended; `[start, end]` both
-    in this call.
+    `[start, -1]` speech began; `[-1, end]` speech that an earlier call announced has ended; `[start, end]`
+    both in this call.
     """
     pairs: list[list[int]] = []
     announced = False

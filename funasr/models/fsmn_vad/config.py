@@ -19,7 +19,7 @@ class FsmnVadConfig:
 
     @classmethod
     def from_official(cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 0) -> FsmnVadConfig:
-        """`raw` is the config.yaml as a mapping; a detector has no vocabulary, and its config names its input size."""
+        """`raw` is the config.yaml as a mapping; it names the input size; there is no vocabulary."""
         model_conf = raw.get("model_conf") or {}
         return cls(
             encoder=FsmnConfig.from_official(raw.get("encoder_conf") or {}),
