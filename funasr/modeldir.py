@@ -66,8 +66,8 @@ class ModelDir:
         if not config_path.is_file():
             found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
             raise ModelFilesError(
-                f"{folder} has no config.yaml (it holds {found}): not a model directory, or a download that did "
-                "not finish. Delete it and fetch the model again."
+                f"{folder} has no config.yaml (it holds {found}): not a model directory, or a download that "
+                "did not finish. Delete it and fetch the model again."
             )
         raw = load_yaml(config_path)
         named = raw.get("model")

@@ -48,7 +48,7 @@ def lookup(table: Mapping[str, Entry], name: str, kind: str = "model class") -> 
 
 
 def resolve(target: str) -> Any:
-    """`"package.module:Name"` -> the object. Raises MissingDependencyError when torch is needed and absent."""
+    """`"package.module:Name"` -> the object. Raises MissingDependencyError where torch is absent."""
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)

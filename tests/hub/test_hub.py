@@ -1,0 +1,308 @@
+"""Names to directories, against two hubs on 127.0.0.1. Each run is a process of its own: the clients read
+their environment when they are imported."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from funasr import hub
+from funasr.aliases import ALIASES, find_alias
+from funasr.errors import HubError, ModelNotFoundError, OptionError
+from tests.hub.servers import FakeHub, Repository, serve_hub
+
+MS_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
+HF_ID = "funasr/fsmn-vad"
+FILES = {
+    "config.yaml": b"model: FsmnVADStreaming\n",
+    "configuration.json": b'{"file_path_metas": {"init_param": "model.pt", "config": "config.yaml"}}',
+    "model.pt": b"weights",
+    "example/note.txt": b"hello",
+}
+NO_SOCKETS = """
+import sys
+def forbid(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.gethostbyname"):
+        raise RuntimeError(f"a socket was used: {event} {arguments}")
+sys.addaudithook(forbid)
+"""
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def ms() -> Iterator[FakeHub]:
+    with serve_hub("ms") as server:
+        server.repositories[MS_ID] = Repository({"master": FILES, "v2.0.4": {**FILES, "model.pt": b"older"}})
+        yield server
+
+
+@pytest.fixture
+def hf() -> Iterator[FakeHub]:
+    with serve_hub("hf") as server:
+        server.repositories[HF_ID] = Repository({"main": FILES, "v1": {**FILES, "model.pt": b"older"}})
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs lines of Python with a home of their own; what they print."""
+
+    def start(lines: str, *servers: FakeHub, **environment: str) -> str:
+        unreachable = "http://127.0.0.1:9"
+        urls = {"HF_ENDPOINT": unreachable, "MODELSCOPE_ENDPOINT": unreachable}
+        for server in servers:
+            kind = "HF_ENDPOINT" if HF_ID in server.repositories else "MODELSCOPE_ENDPOINT"
+            urls[kind] = server.url
+        code = (
+            "from funasr.errors import FunASRError\nfrom funasr.hub import resolve\n"
+            "def show(*arguments, **options):\n"
+            "    try: print(resolve(*arguments, **options))\n"
+            "    except FunASRError as error: print(f'{type(error).__name__}: {error}')\n" + lines
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), **urls, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == "", "the clients' bars and log lines stay out of the way"
+        return done.stdout.strip()
+
+    return start
+
+
+def test_a_model_is_fetched_from_modelscope_once_and_then_used_without_a_socket(
+    run: Run, ms: FakeHub
+) -> None:
+    folder = Path(run("show('fsmn-vad')", ms))
+
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(FILES)
+    assert (folder / "model.pt").read_bytes() == b"weights"
+    ms.requests.clear()
+    assert Path(run(NO_SOCKETS + "show('fsmn-vad')")) == folder
+    assert Path(run(NO_SOCKETS + f"show('{MS_ID}', offline=True)")) == folder
+    assert ms.requests == []
+
+
+def test_a_model_is_fetched_from_hugging_face_once_and_then_used_without_a_socket(
+    run: Run, hf: FakeHub
+) -> None:
+    folder = Path(run("show('fsmn-vad', hub='hf')", hf))
+
+    assert (folder / "model.pt").read_bytes() == b"weights"
+    hf.requests.clear()
+    assert Path(run(NO_SOCKETS + f"show('{HF_ID}', hub='huggingface')")) == folder
+    assert hf.requests == []
+
+
+def test_another_revision_is_another_directory_with_its_own_content(
+    run: Run, ms: FakeHub, hf: FakeHub
+) -> None:
+    new, old, other = run(
+        "show('fsmn-vad')\nshow('fsmn-vad', revision='v2.0.4')\nshow('fsmn-vad', hub='hf', revision='v1')",
+        ms,
+        hf,
+    ).splitlines()
+
+    assert (Path(new) / "model.pt").read_bytes() == b"weights"
+    assert (Path(old) / "model.pt").read_bytes() == b"older"
+    assert (Path(other) / "model.pt").read_bytes() == b"older"
+    # "master" is upstream's default and means: the newest.
+    assert run(NO_SOCKETS + "show('fsmn-vad', revision='master')\nshow('fsmn-vad', revision='v2.0.4')") == (
+        f"{new}\n{old}"
+    )
+
+
+def test_check_latest_asks_and_takes_what_changed(run: Run, ms: FakeHub, hf: FakeHub) -> None:
+    show = "show('fsmn-vad'{0})\nshow('fsmn-vad', hub='hf'{0})"
+    run(show.format(""), ms, hf)
+    ms.repositories[MS_ID].revisions["master"] = {**FILES, "model.pt": b"improved"}
+    hf.repositories[HF_ID].revisions["main"] = {**FILES, "model.pt": b"improved"}
+
+    for folder in run(show.format(""), ms, hf).splitlines():
+        assert (Path(folder) / "model.pt").read_bytes() == b"weights"
+    for folder in run(show.format(", check_latest=True"), ms, hf).splitlines():
+        assert (Path(folder) / "model.pt").read_bytes() == b"improved"
+
+
+@pytest.mark.parametrize("variable", hub.OFFLINE_VARIABLES)
+def test_offline_says_that_the_model_is_not_there_and_asks_nobody(
+    run: Run, ms: FakeHub, hf: FakeHub, variable: str
+) -> None:
+    said = run(
+        NO_SOCKETS + "show('fsmn-vad')\nshow('fsmn-vad', hub='hf')", ms, hf, **{variable: "1"}
+    ).splitlines()
+
+    assert len(said) == 2
+    for line, model_id in zip(said, (MS_ID, HF_ID), strict=True):
+        assert line.startswith(f"HubError: {model_id} is not on this machine")
+    assert not ms.requests + hf.requests
+
+
+def test_a_download_that_was_broken_off_is_finished_and_not_used(run: Run, ms: FakeHub) -> None:
+    folder = Path(run("show('fsmn-vad')", ms))
+    (folder / "model.pt").unlink()
+
+    assert "only in part (no model.pt)" in run("show('fsmn-vad', offline=True)")
+    assert Path(run("show('fsmn-vad')", ms)) == folder
+    assert (folder / "model.pt").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(200, "no such model"), (403, "access is not granted"), (401, "asks for a login")]
+)
+def test_a_refusal_names_its_cause_on_both_hubs(
+    run: Run, ms: FakeHub, hf: FakeHub, status: int, said: str
+) -> None:
+    if status != 200:
+        ms.repositories["a/b"] = hf.repositories["a/b"] = Repository({"master": FILES}, status=status)
+
+    for line in run("show('a/b')\nshow('a/b', hub='hf')", ms, hf).splitlines():
+        assert line.startswith("HubError: cannot fetch a/b from ")
+        assert said in line
+
+
+def test_an_unknown_revision_is_named(run: Run, ms: FakeHub, hf: FakeHub) -> None:
+    for line in run(
+        "show('fsmn-vad', revision='v9')\nshow('fsmn-vad', hub='hf', revision='v9')", ms, hf
+    ).splitlines():
+        assert "at revision v9" in line
+        assert "revision" in line.partition(": ")[2]
+
+
+def test_no_network_is_named_as_such(run: Run) -> None:
+    said = run("show('fsmn-vad', hub='hf')")
+
+    assert "no connection to the hub" in said
+    assert "local directory" in said
+
+
+@pytest.mark.slow
+def test_no_network_and_a_broken_hub_are_told_apart_on_modelscope_after_its_retries(
+    run: Run, ms: FakeHub
+) -> None:
+    ms.repositories[MS_ID].status = 500
+
+    assert "an error of its own" in run("show('fsmn-vad')", ms)
+    assert "no connection to the hub" in run("show('fsmn-vad')")
+
+
+@pytest.mark.slow
+def test_check_latest_without_a_network_uses_what_is_there(run: Run, ms: FakeHub) -> None:
+    folder = run("show('fsmn-vad')", ms)
+
+    said = run(
+        "import logging, sys; logging.basicConfig(stream=sys.stdout, format='%(levelname)s %(message)s')\n"
+        "show('fsmn-vad', check_latest=True)"
+    )
+    assert said.splitlines()[-1] == folder
+    assert "WARNING cannot fetch" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (PermissionError(errno.EACCES, "denied"), "cannot be written"),
+        (TimeoutError("timed out"), "no connection"),
+        (RuntimeError("odd"), "odd"),
+    ],
+)
+def test_a_failure_is_explained_by_what_is_underneath_it(error: Exception, said: str) -> None:
+    outer = RuntimeError("the client gave up")
+    outer.__cause__ = error
+
+    explained = hub._explain(outer if said != "odd" else error, "hf")
+
+    assert said in explained
+    if said == "cannot be written":
+        assert "HF_HOME" in explained
+
+
+def test_models_fetched_by_older_clients_are_found_where_those_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path))
+    for place in ("hub/iic/a", "models/iic/b", "hub/models/iic/c___5"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "config.yaml").touch()
+    (tmp_path / "hub/iic/a/.mv").write_text("Revision:v2.0.4,CreatedAt:1700000000")
+
+    assert hub.resolve("iic/a", offline=True) == tmp_path / "hub/iic/a"
+    assert hub.resolve("iic/a", revision="v2.0.4", offline=True) == tmp_path / "hub/iic/a"
+    assert hub.resolve("iic/b", offline=True) == tmp_path / "models/iic/b"
+    assert hub.resolve("iic/c.5", offline=True) == tmp_path / "hub/models/iic/c___5"
+    with pytest.raises(HubError, match="at revision v1"):
+        hub.resolve("iic/a", revision="v1", offline=True)
+
+
+def test_a_directory_wins_over_every_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fsmn-vad").mkdir()
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "empty"))
+
+    with pytest.raises(HubError, match="offline"):
+        hub.resolve("fsmn-vad", offline=True)  # a directory of results, not of a model
+    (tmp_path / "fsmn-vad" / "config.yaml").touch()
+    assert hub.resolve("fsmn-vad", offline=True) == tmp_path / "fsmn-vad"
+    assert hub.resolve(tmp_path / "fsmn-vad") == tmp_path / "fsmn-vad"
+
+
+def test_bundled_models_go_by_their_directory_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "BUNDLED", tmp_path)
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "config.yaml").touch()
+    (tmp_path / "samples").mkdir()
+
+    assert hub.bundled() == {"bundled-words": tmp_path / "words"}
+    assert hub.resolve("bundled-words", offline=True) == tmp_path / "words"
+    assert hub.resolve("words", offline=True) == tmp_path / "words"
+    with pytest.raises(ModelNotFoundError, match="Did you mean 'bundled-words'"):
+        hub.resolve("bundled-word")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("paraformer-hz", "Did you mean 'paraformer-zh'"),
+        ("/no/such/directory", "no directory"),
+        ("./none", "no directory"),
+        ("a/b/c", "no model"),
+        ("", "no model"),
+    ],
+)
+def test_a_name_nobody_knows_is_answered_without_a_network(name: str, said: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=said):
+        hub.resolve(name)
+
+
+def test_an_unknown_hub_is_an_option_error() -> None:
+    with pytest.raises(OptionError, match="Use 'ms' or 'hf'"):
+        hub.resolve("fsmn-vad", hub="mss")
+
+
+def test_the_documented_names_map_to_the_documented_ids() -> None:
+    assert len(ALIASES) == 17
+    assert ALIASES["paraformer-zh"].ms == (
+        "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
+    )
+    assert ALIASES["paraformer"].hf == ALIASES["paraformer-zh"].hf == "funasr/paraformer-zh"
+    assert ALIASES["cam++"].hf == "funasr/campplus"
+    assert find_alias("iic/emotion2vec_plus_base") is ALIASES["emotion2vec_plus_base"]
+    assert find_alias("funasr/ct-punc") is ALIASES["ct-punc"]
+    assert find_alias("own/model") is None
+
+
+def test_a_model_that_hugging_face_does_not_have_comes_from_modelscope(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert hub._identify("ct-punc-c", "hf") == ("ms", ALIASES["ct-punc-c"].ms)
+    assert "not on Hugging Face" in caplog.text
