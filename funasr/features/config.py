@@ -34,7 +34,7 @@ class FrontendConfig:
     """Frames from one row of features to the next."""
     cmvn_file: str | Path | None = None
     snip_edges: bool = True
-    """Only windows that lie wholly inside the sound; False mirrors its ends so that every shift has a frame."""
+    """Only windows that lie wholly inside the sound; False mirrors its ends: one frame for every shift."""
     upsacle_samples: bool = True
     """Scale [-1, 1] to 16-bit sample units first. (Spelt as in official configs.)"""
 

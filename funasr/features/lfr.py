@@ -20,7 +20,13 @@ def stack_frames(frames: Features, m: int, n: int) -> Features:
     rows = -(-count // n)
     before = (m - 1) // 2
     after = max(0, (rows - 1) * n + m - before - count)
-    return stacked(np.pad(frames, ((before, after), (0, 0)), mode="edge"), rows, m, n)
+    return stacked(extended(frames, before, after), rows, m, n)
+
+
+def extended(frames: Features, before: int, after: int) -> Features:
+    """(F, D), F > 0 -> (before + F + after, D): the first and the last frame repeated."""
+    parts = (np.repeat(frames[:1], before, axis=0), frames, np.repeat(frames[-1:], after, axis=0))
+    return np.concatenate(parts)
 
 
 def stacked(frames: Features, rows: int, m: int, n: int) -> Features:

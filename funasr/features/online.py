@@ -1,4 +1,4 @@
-"""OnlineFrontend: chunks of samples -> the rows of features that the whole sound gives, as early as can be."""
+"""OnlineFrontend: chunks of samples -> the rows of features that the whole sound gives, as they come up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from funasr.arrays import Features, Samples
 from funasr.errors import InputError, OptionError
 from funasr.features.fbank import mono
-from funasr.features.lfr import stacked
+from funasr.features.lfr import extended, stacked
 
 if TYPE_CHECKING:
     from funasr.features.frontend import WavFrontend
@@ -67,11 +67,11 @@ class OnlineFrontend:
         self._samples = joined[len(frames) * config.hop_samples :].copy()
         if len(frames) == 0:
             return
-        parts = [self._frames, frames]
         if self._frames_in == 0:
-            parts.insert(1, np.repeat(frames[:1], (config.lfr_m - 1) // 2, axis=0))
+            self._frames = extended(frames, (config.lfr_m - 1) // 2, 0)
+        else:
+            self._frames = np.concatenate([self._frames, frames])
         self._frames_in += len(frames)
-        self._frames = np.concatenate(parts)
 
     def _left(self) -> int:
         """Rows still to come once the number of frames is known: of ceil(F / n) in all."""
@@ -84,7 +84,7 @@ class OnlineFrontend:
         if rows <= 0:
             return np.empty((0, self._frontend.output_size), dtype=np.float32)
         short = (rows - 1) * n + m - len(self._frames)
-        frames = np.pad(self._frames, ((0, max(0, short)), (0, 0)), mode="edge")
+        frames = extended(self._frames, 0, short) if short > 0 else self._frames
         out = self._frontend.normalize(stacked(frames, rows, m, n))
         self.rows_out += rows
         self._frames = self._frames[rows * n :].copy()
