@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SINGLE = ("predictor",)
+"""Parts that stay float32 whatever the rest is: sums of firing weights need the digits."""
+
 
 def packing_supported(dtype: torch.dtype) -> bool:
     """Can this torch, on this machine, run packed linear layers of that type?"""
@@ -53,3 +56,29 @@ def linear_relu(linear: nn.Module, x: Tensor) -> Tensor:
         return linear.relu(x)
     y: Tensor = linear(x)
     return F.relu(y)
+
+
+def prepare_for_inference(
+    model: nn.Module, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """Turn a loaded network into its fastest form on a device. For good: it can no longer be trained or saved.
+
+    On a CPU each linear layer is packed, one at a time, so that no two copies of all weights exist at once.
+    Returns the model.
+    """
+    device = torch.device(device)
+    model.eval().requires_grad_(False)
+    if device.type != "cpu" or dtype != torch.float32:
+        for name, part in model.named_children():
+            part.to(device, torch.float32 if name in SINGLE else dtype)
+    if device.type == "cpu":
+        pack_linears(model)
+    return model
+
+
+def pack_linears(model: nn.Module) -> None:
+    """Replace every `nn.Linear` inside by its packed form, where this machine can run it."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and packing_supported(child.weight.dtype):
+                setattr(module, name, PackedLinear(child))

@@ -121,8 +121,13 @@ class SanmAttention(nn.Module):
 def attend(
     query: Tensor, key: Tensor, value: Tensor, heads: int, padding: Padding | None, dropout: float = 0.0
 ) -> Tensor:
-    """query (B, U, D), key and value (B, T, D) -> (B, U, D). `padding` is that of the keys."""
+    """query (B, U, D), key and value (B, T, D) -> (B, U, D). `padding` is that of the keys.
+
+    A key and value of batch 1 serve every row.
+    """
     q, k, v = (split_heads(x, heads) for x in (query, key, value))
+    if k.shape[0] != q.shape[0]:
+        k, v = (x.expand(q.shape[0], -1, -1, -1) for x in (k, v))
     keys = None if padding is None else padding.keys
     seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
     return seen.transpose(1, 2).flatten(2)

@@ -22,6 +22,8 @@ class Hotwords:
     ids: tuple[tuple[int, ...], ...]
     weights: tuple[float, ...]
     """One a phrase, > 0; 1.0 leaves the network as it was trained."""
+    scale: float = 1.0
+    """How strongly the whole hotword branch counts (upstream's `clas_scale`; Contextual only)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,10 @@ class ParaformerConfig:
     share_embedding: bool = False
     inner_dim: int = 256
     """Width of the hotword encoder (SeACo, Contextual)."""
+    bias_encoder_type: str = "lstm"
+    bias_encoder_bid: bool = False
+    use_decoder_embedding: bool = False
+    """Contextual: phrases use the decoder's token vectors instead of a table of their own."""
     NO_BIAS: int = 8377
     """Id that the hotword branch answers where no hotword is (SeACo)."""
     seaco_decoder: DecoderConfig | None = None
@@ -55,7 +59,7 @@ class ParaformerConfig:
         scalars = {
             field.name: raw.get(field.name, model_conf.get(field.name, field.default))
             for field in fields(cls)
-            if field.type in ("int", "float", "bool")
+            if field.type in ("int", "float", "bool", "str")
             if field.name not in ("vocab_size", "input_size")
         }
         if float(model_conf.get("ctc_weight", 0.0)) > 0:

@@ -165,10 +165,23 @@ class ParaformerDecoder(nn.Module):
         if hasattr(self, "decoders2"):
             for layer in self.decoders2:
                 x = layer(x, tokens, memory, frames)
+        return self.finish(x)
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What follows the last layer that looks around: (B, U, D) -> hidden (B, U, D)."""
         for layer in self.decoders3:
             x = layer(x)
         hidden: Tensor = self.after_norm(x)
         return hidden
+
+    def attention(self, x: Tensor, tokens: Padding | None, memory: Tensor, frames: Padding | None) -> Tensor:
+        """Where the last cross attention looks: x (B, U, D), memory (B, N, D) -> (B, heads, U, N)."""
+        for layer in self.decoders[:-1]:
+            x = layer(x, tokens, memory, frames)
+        last = self.decoders[-1]
+        assert isinstance(last, DecoderLayer)
+        assert last.src_attn is not None
+        return last.src_attn.weights(last.norm3(last.gather(x, tokens)), memory, frames)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(B, U, D) -> (B, U, V)."""

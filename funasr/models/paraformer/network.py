@@ -9,13 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from funasr.arrays import Features
+from funasr.errors import InputError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import ParaformerDecoder
 from funasr.nn.cif import CifPredictorV2, Prediction
 from funasr.nn.layers import Padding
 from funasr.nn.sanm import SanmEncoder
+from funasr.stages.protocols import AcousticRow, Hotwords
 
 P = TypeVar("P", bound="Paraformer")
 
@@ -67,7 +73,9 @@ class Paraformer(nn.Module):
 
     def decode(self, embeds: Tensor, counts: Tensor, encoded: Encoded) -> Tensor:
         """embeds (B, U, D), counts (B,) -> hidden (B, U, D); multiply with `decoder.logits`."""
-        tokens = Padding.of(counts, embeds.shape[1], encoded.memory.dtype)
+        if embeds.shape[1] == 0:
+            return embeds.to(encoded.memory.dtype)
+        tokens = Padding.of(counts, embeds.shape[1], encoded.memory.dtype) if len(counts) > 1 else None
         hidden: Tensor = self.decoder(embeds.to(encoded.memory.dtype), tokens, encoded.memory, encoded.frames)
         return hidden
 
@@ -77,3 +85,75 @@ class Paraformer(nn.Module):
         predicted: Prediction = self.predictor(encoded.memory, lengths)
         hidden = self.decode(predicted.embeds, predicted.counts, encoded)
         return self.decoder.logits(hidden), predicted
+
+    @torch.inference_mode()
+    def infer(
+        self, features: Features, lengths: NDArray[np.int64], hotwords: Hotwords | None = None
+    ) -> list[AcousticRow]:
+        """features (B, T, input), lengths (B,) in frames -> one row each, equal to what it gives alone.
+
+        Rows of no frames are answered with no tokens. Raises InputError for features of another width.
+        """
+        if features.ndim != 3 or features.shape[2] != self.config.input_size or len(lengths) != len(features):
+            raise InputError(
+                f"features of shape {features.shape} with {len(lengths)} lengths: this network takes "
+                f"(batch, frames, {self.config.input_size}) and one length each"
+            )
+        rows = [empty_row() for _ in lengths]
+        heard = np.flatnonzero(np.asarray(lengths) > 0)
+        if len(heard):
+            sizes = np.asarray(lengths)[heard]
+            device = self.encoder.after_norm.weight.device
+            batch = torch.from_numpy(np.ascontiguousarray(features[heard, : sizes.max()])).to(device)
+            encoded = self.encode(
+                batch, torch.from_numpy(sizes).to(device), padded=bool((sizes < sizes.max()).any())
+            )
+            for index, row in zip(heard, self.answer(encoded, hotwords), strict=True):
+                rows[index] = row
+        return rows
+
+    def answer(self, encoded: Encoded, hotwords: Hotwords | None) -> list[AcousticRow]:
+        """The rest of `infer`, behind the encoder."""
+        predicted: Prediction = self.predictor(encoded.memory, encoded.lengths)
+        ids, confidences = self.choose(predicted, encoded, hotwords)
+        alphas, lengths, rate = self.firing(predicted, encoded)
+        counts = predicted.counts.tolist()
+        sizes = lengths.tolist()
+        all_ids, all_confidences, all_alphas = (
+            ids.cpu().numpy(),
+            confidences.cpu().numpy(),
+            alphas.cpu().numpy(),
+        )
+        return [
+            AcousticRow(
+                ids=all_ids[i, :count],
+                confidences=all_confidences[i, :count],
+                alphas=all_alphas[i, : sizes[i]],
+                upsample_rate=rate,
+            )
+            for i, count in enumerate(counts)
+        ]
+
+    def choose(
+        self, predicted: Prediction, encoded: Encoded, hotwords: Hotwords | None
+    ) -> tuple[Tensor, Tensor]:
+        """-> the best id at each position and its probability, both (B, U). Hotwords are not known here."""
+        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
+        return best(self.decoder.logits(hidden))
+
+    def firing(self, predicted: Prediction, encoded: Encoded) -> tuple[Tensor, Tensor, int]:
+        """-> weights for timestamps (B, N), how many of them are each row's (B,), weights a frame."""
+        return predicted.alphas, encoded.lengths + 1, 1
+
+
+def best(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """logits (B, U, V) -> the largest one's id (B, U), and its softmax probability (B, U) float32."""
+    logits = logits.float()
+    top, ids = logits.max(dim=-1)
+    return ids, (top - logits.logsumexp(dim=-1)).exp()
+
+
+def empty_row() -> AcousticRow:
+    """What is heard in nothing."""
+    nothing = np.zeros(0, dtype=np.float32)
+    return AcousticRow(ids=np.zeros(0, dtype=np.int64), confidences=nothing, alphas=nothing)

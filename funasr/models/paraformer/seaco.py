@@ -1,0 +1,97 @@
+"""SeacoParaformer: BiCifParaformer with a second decoder that hears hotwords and may overrule the first.
+
+B batch, U tokens, D width, V vocabulary, N phrases.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from funasr.errors import ModelFilesError
+from funasr.models.paraformer.bicif import BiCifParaformer
+from funasr.models.paraformer.config import ParaformerConfig
+from funasr.models.paraformer.decoder import ParaformerDecoder
+from funasr.models.paraformer.network import Encoded, best
+from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
+from funasr.nn.cif import Prediction
+from funasr.nn.layers import Padding
+from funasr.nn.recurrent import last_hidden
+from funasr.stages.protocols import Hotwords
+
+MOST_PHRASES = 50
+"""Of a longer list each utterance keeps this many, the ones it attends to most."""
+
+
+class SeacoParaformer(BiCifParaformer):
+    """The main decoder knows nothing of hotwords; where the second one hears one, its answer counts."""
+
+    accepts_hotwords = True
+
+    def __init__(self, config: ParaformerConfig) -> None:
+        super().__init__(config)
+        if config.bias_encoder_type != "lstm" or config.bias_encoder_bid:
+            raise ModelFilesError(
+                f"model_conf has bias_encoder_type {config.bias_encoder_type!r} and bias_encoder_bid "
+                f"{config.bias_encoder_bid}; this version builds 'lstm' and false"
+            )
+        if config.seaco_decoder is None:
+            raise ModelFilesError(
+                "config.yaml of a SeacoParaformer has no seaco_decoder and seaco_decoder_conf"
+            )
+        size = config.inner_dim
+        if size != config.encoder.output_size:
+            raise ModelFilesError(
+                f"model_conf.inner_dim is {size}, encoder_conf.output_size {config.encoder.output_size}: "
+                "a SeacoParaformer needs them equal"
+            )
+        self.bias_encoder = nn.LSTM(size, size, num_layers=2, batch_first=True)
+        self.seaco_decoder = ParaformerDecoder(config.seaco_decoder, size, config.vocab_size)
+        self.hotword_output_layer = nn.Linear(size, config.vocab_size)
+        self._phrases = PhraseMemory(self.encode_phrases)
+
+    def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
+        """N phrases of token ids -> (1, N, D)."""
+        table, lengths = padded_ids(ids, self.hotword_output_layer.weight.device)
+        return last_hidden(self.bias_encoder, self.decoder.embedded(table), lengths)[None]
+
+    def choose(
+        self, predicted: Prediction, encoded: Encoded, hotwords: Hotwords | None
+    ) -> tuple[Tensor, Tensor]:
+        """As of a plain network, but where the hotword branch answers anything but NO_BIAS, that."""
+        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
+        ids, confidences = best(self.decoder.logits(hidden))
+        if hotwords is None or hidden.shape[1] == 0:
+            return ids, confidences
+        phrases = self._phrases.phrases(hotwords, self.config.sos)
+        tokens = Padding.of(predicted.counts, hidden.shape[1], hidden.dtype)
+        if phrases.vectors.shape[1] > MOST_PHRASES:
+            phrases = phrases.pick(self.likely(hidden, tokens, phrases))
+        hot_ids, hot_confidences = best(self.hotword_logits(predicted.embeds, hidden, tokens, phrases))
+        heard = hot_ids != self.config.NO_BIAS
+        return torch.where(heard, hot_ids, ids), torch.where(heard, hot_confidences, confidences)
+
+    def hotword_logits(self, embeds: Tensor, hidden: Tensor, tokens: Padding, phrases: Phrases) -> Tensor:
+        """embeds and hidden (B, U, D) of the main decoder -> logits (B, U, V) of the hotword branch."""
+        # The same decoder reads both, against the same phrases: one pass over a batch of twice the size.
+        twice = Padding(tokens.frames.repeat(2, 1, 1), tokens.keys.repeat(2, 1, 1, 1))
+        both = torch.cat([embeds.to(hidden.dtype), hidden])
+        if phrases.vectors.shape[0] > 1:
+            phrases = Phrases(phrases.vectors.repeat(2, 1, 1), phrases.priors.repeat(2, 1))
+        seen = self.seaco_decoder(both, twice, phrases.vectors, phrases.padding())
+        from_embeds, from_hidden = seen.chunk(2)
+        logits: Tensor = self.hotword_output_layer(from_embeds + from_hidden)
+        return logits
+
+    def likely(self, hidden: Tensor, tokens: Padding, phrases: Phrases) -> Tensor:
+        """Which phrases each row keeps: (B, K + 1) indices, the "no hotword" entry last and only there.
+
+        The attention of the decoder's last full layer over all phrases, summed over heads and tokens,
+        decides. Upstream lets the first row of a batch choose for all.
+        """
+        weights = self.seaco_decoder.attention(hidden, tokens, phrases.vectors, phrases.padding())
+        scores = (weights.sum(dim=1) * tokens.frames).sum(dim=1)  # (B, N)
+        size = scores.shape[1]
+        scores[:, -1] = -1.0  # never among the best: it is added below
+        kept = scores.topk(min(MOST_PHRASES, size - 1), dim=1).indices
+        return torch.cat([kept, torch.full_like(kept[:, :1], size - 1)], dim=1)
