@@ -96,7 +96,7 @@ class ParaformerRecognizer:
         return Hotwords(ids=encoded.ids, weights=encoded.weights), encoded.reports
 
     def recognize(self, batch: Sequence[Samples], options: DecodeOptions | None = None) -> list[Transcript]:
-        """Utterances at the front end's rate -> one Transcript each, key unset; empty ones come back empty."""
+        """Utterances at `rate` -> one Transcript each, key unset; an empty one for no sound."""
         spoken = [index for index, samples in enumerate(batch) if len(samples)]
         found: dict[int, Transcript] = {}
         if spoken:

@@ -86,7 +86,7 @@ def encode_hotwords(hotwords: Iterable[Hotword], tokenizer: PhraseEncoder) -> En
 def parse_hotwords(value: HotwordInput, *, fetch: Fetch | None = None) -> tuple[Hotword, ...]:
     """Read hotwords in any documented form; phrases given twice count once, with the later weight.
 
-    - `"阿里巴巴 达摩院"`: phrases between blanks or commas;
+    - `"阿里巴巴 达摩院 30"`: phrases between blanks or commas; a number weighs the phrase before it;
     - `"hotwords.txt"` (or a Path), `"https://.../hotwords.txt"`, or a string of several lines: a phrase a
       line, which may contain blanks; a number at the end of the line is its weight (`阿里巴巴 20`);
     - `{"阿里巴巴": 20}`: phrase -> weight;
@@ -140,7 +140,14 @@ def _parse_string(value: str, fetch: Fetch | None) -> list[Hotword]:
         return _parse_lines(_read_file(Path(text)))
     for comma in ",，、;；":
         text = text.replace(comma, " ")
-    return [Hotword(text=phrase) for phrase in text.split()]
+    found: list[Hotword] = []
+    for word in text.split():
+        weight = _as_number(word)
+        if weight is None or not found:
+            found.append(Hotword(text=word))
+        else:
+            found[-1] = _hotword(found[-1].text, weight)
+    return found
 
 
 def _parse_json(text: str) -> list[Hotword]:

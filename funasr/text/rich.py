@@ -36,13 +36,12 @@ _TAG = re.compile(r"<\|(" + "|".join((*EMOTIONS, *EVENTS, *_SILENT_TAGS)) + r")\
 _LANGUAGE_TAG = re.compile(r"<\|(?:" + "|".join(LANGUAGES) + r")\|>")
 _EVENT_EMOJIS = frozenset(EVENTS.values()) - {""}
 _EMOTION_EMOJIS = frozenset(EMOTIONS.values()) - {""}
-_AROUND_EMOJI = re.compile(" *([" + "".join(sorted(_EVENT_EMOJIS | _EMOTION_EMOJIS)) + "❓]) *")
 
 
 def rich_transcription_postprocess(text: str) -> str:
     """Tags become emoji: events before the words of a segment, the emotion after them.
 
-    As upstream, the word "The." is deleted: the model writes it for noise.
+    As upstream, "The." becomes a blank: the model writes it for noise.
     """
     text = text.replace("<|nospeech|><|Event_UNK|>", "❓")
     before, *segments = [_with_emojis(segment) for segment in _LANGUAGE_TAG.split(text)]
@@ -52,12 +51,12 @@ def rich_transcription_postprocess(text: str) -> str:
         if not segment:
             continue
         if segment[0] in _EVENT_EMOJIS and segment[0] == event:
-            segment = segment[1:]
+            segment = segment[1:].strip()
         event = segment[0] if segment and segment[0] in _EVENT_EMOJIS else ""
         if segment and segment[-1] in _EMOTION_EMOJIS and joined.endswith(segment[-1]):
             joined = joined[:-1]
         joined += segment
-    return joined.replace("The.", "").strip()
+    return joined.replace("The.", " ").strip()
 
 
 def _with_emojis(segment: str) -> str:
@@ -67,4 +66,8 @@ def _with_emojis(segment: str) -> str:
     # NEUTRAL wins a tie: another emotion has to be more frequent than it.
     emotion = max(EMOTIONS, key=lambda tag: (counts[tag], tag == "NEUTRAL"))
     events = "".join(emoji for tag, emoji in reversed(tuple(EVENTS.items())) if counts[tag])
-    return _AROUND_EMOJI.sub(r"\1", events + bare + EMOTIONS[emotion]).strip()
+    marked = events + bare + EMOTIONS[emotion]
+    for emoji in _EVENT_EMOJIS | _EMOTION_EMOJIS:
+        # As upstream: one blank on each side, not all.
+        marked = marked.replace(" " + emoji, emoji).replace(emoji + " ", emoji)
+    return marked.strip()

@@ -251,7 +251,8 @@ def read_token_list(path: str | Path) -> list[str]:
     path = Path(path)
     text = _read_text(path)
     if path.suffix != ".json":
-        return [line.strip() for line in text.splitlines()]
+        # Not splitlines(): a vocabulary may hold characters that Unicode counts as line ends.
+        return [line.rstrip() for line in text.removesuffix("\n").split("\n")]
     try:
         tokens = json.loads(text)
     except ValueError as error:
