@@ -78,8 +78,8 @@ class Fbank:
         tables = self._tables
         if window != config.window_samples:
             tables = _tables(config.window, window, config.n_mels, config.fs)
-        if not config.snip_edges:
-            samples = _reflected(samples, window, config.hop_samples)
+        if not config.snip_edges and window >= config.hop_samples:
+            samples = _mirrored(samples, window, config.hop_samples)
         return self._frames(samples, tables, self.new_noise())
 
     def new_noise(self) -> np.random.Generator | None:
@@ -181,15 +181,12 @@ def _overlapping(signal: NDArray[np.float32], count: int, size: int, hop: int) -
     return as_strided(signal, (count, size), (hop * step, step), writeable=False)
 
 
-def _reflected(samples: Samples, window: int, hop: int) -> Samples:
-    """Sound continued by its mirror image so that there is one window for each hop, as in Kaldi."""
-    count = max(1, (len(samples) + hop // 2) // hop)
+def _mirrored(samples: Samples, window: int, hop: int) -> Samples:
+    """Sound continued by its mirror image, so that there is one window for each hop, as in Kaldi."""
+    count = (len(samples) + hop // 2) // hop
     before = window // 2 - hop // 2
-    after = (count - 1) * hop + window - before - len(samples)
-    samples = samples[max(0, -before) :]
-    if after < 0:
-        samples = samples[:after]
-    return np.pad(samples, (max(0, before), max(0, after)), mode="symmetric")
+    after = max(0, (count - 1) * hop + window - before - len(samples))
+    return np.pad(samples, (before, after), mode="symmetric")
 
 
 @functools.lru_cache(maxsize=32)
