@@ -1,0 +1,193 @@
+"""A model's name and options -> a stage ready to use. The one place where files, networks and stages meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funasr import hub, registry
+from funasr.auto.options import AutoModelOptions, LoadOptions
+from funasr.errors import MissingDependencyError, ModelFilesError, OptionError
+from funasr.features.frontend import WavFrontend
+from funasr.modeldir import ModelDir
+from funasr.stages.paraformer import ParaformerRecognizer
+from funasr.stages.protocols import FrameScorer
+from funasr.stages.vad import SpeechDetector
+from funasr.text.tokenizer import open_tokenizer
+from funasr.vad.options import VadOptions
+
+logger = logging.getLogger(__name__)
+
+VAD_CLASSES = frozenset({"FsmnVADStreaming", "FsmnVAD"})
+TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
+SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
+TORCH_COMMAND = 'pip install "funasr[torch]"'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What was built, and from what. One of `recognizer` and `detector` is set."""
+
+    name: str
+    path: Path | None
+    """The model's directory; None for a detector that comes as a Python package."""
+    config: Mapping[str, Any]
+    recognizer: ParaformerRecognizer | None = None
+    detector: SpeechDetector | None = None
+
+
+def load(options: AutoModelOptions) -> Loaded:
+    """Find, read and build the model that `options` name; sub-models are not touched.
+
+    Raises ModelNotFoundError, HubError, ModelFilesError (CheckpointMismatchError), MissingDependencyError.
+    """
+    loading = options.load
+    path = hub.resolve(
+        loading.model_path or options.model,
+        hub=loading.hub,
+        revision=loading.model_revision,
+        offline=bool(loading.offline),
+        check_latest=loading.check_latest,
+    )
+    directory = ModelDir.open(path, _overrides(options))
+    if loading.ncpu is not None and _engine(directory, loading) == "torch":
+        _set_threads(loading.ncpu)
+    if directory.model in VAD_CLASSES:
+        return _load_detector(options, directory)
+    return _load_recognizer(options, directory)
+
+
+def _overrides(options: AutoModelOptions) -> dict[str, Any]:
+    overrides = dict(options.overrides)
+    if options.load.init_param is not None:
+        overrides["init_param"] = options.load.init_param
+    return overrides
+
+
+def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
+    raw = directory.config
+    vad = VadOptions.from_official(raw.get("model_conf") or {}).override(options.call.vad)
+    frontend = WavFrontend.from_official(raw.get("frontend_conf") or {}, directory.cmvn)
+    scorer = _scorer(directory, options.load, vad, frontend)
+    detector = SpeechDetector(scorer, frontend, vad)
+    return Loaded(name=options.model, path=directory.path, config=raw, detector=detector)
+
+
+def _scorer(directory: ModelDir, loading: LoadOptions, vad: VadOptions, frontend: WavFrontend) -> FrameScorer:
+    if _engine(directory, loading) == "onnx":
+        from funasr_onnx.networks import FsmnVadScorer
+        from funasr_onnx.session import OnnxSession
+
+        if directory.onnx is None:
+            raise ModelFilesError(f"{directory.path} has no model.onnx, which engine='onnx' needs")
+        return FsmnVadScorer(OnnxSession(directory.onnx), vad.sil_pdf_ids)
+    network: FrameScorer = _network(directory, loading, 0, frontend.output_size)
+    return network
+
+
+def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
+    if options.call.vad:
+        name = next(iter(options.call.vad))
+        raise OptionError(
+            f"{name!r} is an option of a voice activity detector, and {options.model!r} is none. "
+            f"Give it to the detector: vad_model='fsmn-vad', vad_kwargs={{{name!r}: ...}}"
+        )
+    raw = directory.config
+    frontend = WavFrontend.from_official(raw.get("frontend_conf") or {}, directory.cmvn)
+    tokenizer = open_tokenizer(
+        str(raw.get("tokenizer") or "CharTokenizer"),
+        raw.get("tokenizer_conf") or {},
+        token_list=directory.tokens,
+        seg_dict=directory.seg_dict,
+        bpe_model=directory.bpe_model,
+    )
+    network = _network(directory, options.load, tokenizer.vocab_size, frontend.output_size)
+    recognizer = ParaformerRecognizer(
+        network,
+        frontend,
+        tokenizer,
+        spaced=directory.model in TIMED_CLASSES,
+        frame_ms=frontend.config.frame_shift * frontend.config.lfr_n,
+    )
+    return Loaded(name=options.model, path=directory.path, config=raw, recognizer=recognizer)
+
+
+def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_size: int) -> Any:
+    """The torch network of a directory with its weights, on its device, packed for inference."""
+    _require_torch(directory)
+    import torch
+
+    from funasr.nn.packed import prepare_for_inference
+    from funasr.nn.weights import initialize_weights, load_weights
+
+    network_class = registry.lookup(registry.MODELS, directory.model)
+    def new() -> Any:
+        return network_class.from_official(directory.config, vocab_size, input_size)
+
+    weights = directory.require_weights()
+    if loading.ignore_init_mismatch or loading.scope_map or loading.excludes:
+        network = new()
+        initialize_weights(network, weights, scope_map=loading.scope_map, excludes=loading.excludes)
+    else:
+        with torch.device("meta"):  # nothing is initialized that the file replaces anyway
+            network = new()
+        load_weights(network, weights)
+    device = choose_device(loading.device if loading.ngpu else "cpu")
+    dtype = torch.float16 if loading.fp16 else torch.bfloat16 if loading.bf16 else torch.float32
+    return prepare_for_inference(network, device=device, dtype=dtype)
+
+
+def choose_device(wanted: str) -> Any:
+    """`auto`, `cpu`, `cuda[:n]`, `mps` -> torch.device; one that is not there becomes cpu, with a warning.
+
+    Raises OptionError for a string that names no device.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        wanted = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+        logger.info("device 'auto' is %s", wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise OptionError(f"device is {wanted!r}; use 'auto', 'cpu', 'cuda', 'cuda:0' or 'mps'") from error
+    if not there.get(device.type, False):
+        logger.warning("device %r is not available here; using cpu", wanted)
+        return torch.device("cpu")
+    return device
+
+
+def _engine(directory: ModelDir, loading: LoadOptions) -> str:
+    if loading.engine not in ("auto", "torch", "onnx"):
+        raise OptionError(f"engine is {loading.engine!r}; it must be 'auto', 'torch' or 'onnx'")
+    if loading.engine != "auto":
+        return loading.engine
+    detector_graph = directory.model in VAD_CLASSES and directory.onnx is not None
+    return "onnx" if detector_graph and (directory.weights is None or not _has_torch()) else "torch"
+
+
+def _set_threads(count: int) -> None:
+    if count < 1:
+        raise OptionError(f"ncpu is {count!r}; it must be 1 or more")
+    if _has_torch():
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _require_torch(directory: ModelDir) -> None:
+    if not _has_torch():
+        raise MissingDependencyError("torch", f"the model in {directory.path}", TORCH_COMMAND)
+
+
+def _has_torch() -> bool:
+    """Whether torch can be imported; asked before anything of ours that would import it."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,230 @@
+"""The names `AutoModel` accepts, typed: which are for loading, which for a call, which do nothing here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from funasr.errors import OptionError, did_you_mean
+from funasr.vad.options import VadOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a model is found and loaded. Sub-models inherit all but the fields about the files themselves."""
+
+    hub: str = "ms"
+    """`ms` / `modelscope` or `hf` / `huggingface`."""
+    model_revision: str | None = None
+    model_path: str | None = None
+    """Use this directory, whatever the name is."""
+    offline: bool | None = None
+    """Never touch the network; None asks the environment (FUNASR_OFFLINE=1)."""
+    check_latest: bool = False
+    """Ask the hub for a newer snapshot of a model that is already here."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:0`, `mps`. A device that is not there falls back to cpu with a warning."""
+    ngpu: int = 1
+    """0 forces cpu."""
+    ncpu: int | None = None
+    """Threads of torch operators. Torch keeps one number a process; None leaves it alone."""
+    fp16: bool = False
+    bf16: bool = False
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    """`auto`: torch where the weights and torch are there, else onnxruntime where a graph is."""
+    init_param: str | None = None
+    """Another weight file than the model's own."""
+    ignore_init_mismatch: bool = False
+    """Skip tensors of another shape instead of refusing the file."""
+    scope_map: Sequence[str] = ()
+    """Prefix renames for names in the weight file: source, target, source, target, ..."""
+    excludes: Sequence[str] = ()
+    """Prefixes of names that are not loaded."""
+    trust_remote_code: bool = False
+    remote_code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOptions:
+    """What `generate` accepts besides its input. Given to `AutoModel` they are the defaults of its calls."""
+
+    # input
+    fs: int | None = None
+    """Rate of arrays, raw bytes and .pcm files, Hz; default 16000. Files know their own."""
+    data_type: str | Sequence[str] | None = None
+    input_len: Any = None
+    """Valid frames of each row, for `data_type="fbank"`."""
+    key: Any = None
+    channels: Literal["mix", "split"] = "mix"
+    # batches
+    batch_size: int | None = None
+    batch_size_s: float | None = None
+    batch_size_threshold_s: float | None = None
+    merge_vad: bool = False
+    merge_length_s: float = 15.0
+    # recognition
+    hotword: Any = None
+    hotwords: Any = None
+    clas_scale: float = 1.0
+    pred_timestamp: bool = False
+    output_timestamp: bool = False
+    return_time_stamps: bool = False
+    language: str | None = None
+    # text
+    sentence_timestamp: bool = False
+    use_itn: bool = False
+    return_raw_text: bool = False
+    en_post_proc: bool = False
+    # voice activity
+    vad: Mapping[str, Any] = field(default_factory=dict)
+    """Options of VadOptions given by their own names, such as `max_end_silence_time=500`."""
+    # streams
+    cache: dict[Any, Any] | None = None
+    is_final: bool | None = None
+    is_streaming_input: bool | None = None
+    chunk_size: Any = None
+    # the call
+    on_error: Literal["record", "raise"] = "record"
+    output_dir: str | None = None
+    disable_pbar: bool = False
+    progress_callback: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        _choice("channels", self.channels, ("mix", "split"))
+        _choice("on_error", self.on_error, ("record", "raise"))
+        for name in ("batch_size", "batch_size_s", "batch_size_threshold_s", "merge_length_s"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+                raise OptionError(f"{name} is {value!r}; it must be a number greater than 0")
+        if self.use_itn:
+            raise OptionError("use_itn=True: inverse text normalization is not part of this version")
+
+
+SUB_MODELS = ("vad_model", "punc_model", "spk_model")
+
+CONFIG_KEYS = frozenset(
+    f"{part}{suffix}"
+    for part in ("tokenizer", "frontend", "model", "encoder", "decoder", "predictor", "seaco_decoder")
+    for suffix in ("", "_conf")
+) - {"model"} | {"jieba_usr_dict"}
+"""Keys of a model's config.yaml that a caller may override; nested mappings are merged."""
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "seed",  # nothing here draws random numbers
+        "disable_update",  # there is no update check
+        "disable_log",
+        "log_level",  # logging is the application's to set up
+        "oss_bucket",
+        "token_lists",
+        "seg_dicts",
+    }
+)
+"""Documented upstream, accepted, and not needed here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubModel:
+    """A companion model: its name and the keyword arguments it is built with."""
+
+    name: str
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoModelOptions:
+    """Everything given to `AutoModel(...)`, sorted."""
+
+    model: str
+    load: LoadOptions
+    call: CallOptions
+    overrides: Mapping[str, Any]
+    """Settings that replace those of the model's config.yaml."""
+    sub_models: Mapping[str, SubModel]
+
+
+def sort_options(given: Mapping[str, Any], where: str = "AutoModel") -> AutoModelOptions:
+    """Keyword arguments of `AutoModel` -> typed options; `where` is who is blamed for an unknown name.
+
+    Raises OptionError for a name that is no option, with the nearest one.
+    """
+    load: dict[str, Any] = {}
+    call: dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
+    subs: set[str] = set()
+    for name, value in given.items():
+        if name in _LOAD:
+            load[name] = value
+        elif name in _CALL or name in _VAD:
+            call[name] = value
+        elif name in CONFIG_KEYS:
+            overrides[name] = value
+        elif name in _SUB_NAMES:
+            subs.add(_SUB_NAMES[name])
+        elif name != "model" and name not in WITHOUT_EFFECT:
+            raise OptionError(f"{where} has no option {name!r}{did_you_mean(name, _ALL)}")
+    model = given.get("model") or load.get("model_path")
+    if not isinstance(model, str) or not model:
+        raise OptionError(f"model is {model!r}; give a name, a hub id or a directory: model='paraformer-zh'")
+    loading = LoadOptions(**load)
+    if loading.trust_remote_code or loading.remote_code:
+        raise OptionError("trust_remote_code: code that comes with a model is not run by this version")
+    return AutoModelOptions(
+        model=model,
+        load=loading,
+        call=call_options(CallOptions(), call),
+        overrides=overrides,
+        sub_models={kind: _sub_model(kind, given, load) for kind in subs if given.get(kind)},
+    )
+
+
+def call_options(defaults: CallOptions, given: Mapping[str, Any]) -> CallOptions:
+    """Keyword arguments of `generate` over the defaults set at construction.
+
+    Raises OptionError for a name that is none of them, with the nearest one.
+    """
+    own: dict[str, Any] = {}
+    vad = dict(defaults.vad)
+    for name, value in given.items():
+        if name in _CALL:
+            own[name] = value
+        elif name in _VAD:
+            vad[name] = value
+        elif name not in WITHOUT_EFFECT:
+            raise OptionError(f"generate has no option {name!r}{did_you_mean(name, _CALL | _VAD)}")
+    return dataclasses.replace(defaults, vad=vad, **own)
+
+
+def _sub_model(kind: str, given: Mapping[str, Any], load: Mapping[str, Any]) -> SubModel:
+    prefix = kind.removesuffix("_model")
+    own = given.get(f"{prefix}_kwargs") or {}
+    if not isinstance(own, Mapping):
+        raise OptionError(f"{prefix}_kwargs is {own!r}; give a dict of options for {kind}")
+    inherited = {k: v for k, v in load.items() if k not in ("model_revision", "model_path", "init_param")}
+    revision = given.get(f"{kind}_revision")
+    if revision is not None:
+        inherited["model_revision"] = revision
+    return SubModel(name=str(given[kind]), kwargs={**inherited, **own})
+
+
+def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise OptionError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+
+
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(cls))
+
+
+_SUB_NAMES = {
+    name: kind
+    for kind in SUB_MODELS
+    for name in (kind, f"{kind}_revision", f"{kind.removesuffix('_model')}_kwargs")
+} | {"spk_mode": "spk_model"}
+
+_LOAD = _names(LoadOptions)
+_CALL = _names(CallOptions) - {"vad"}
+_VAD = _names(VadOptions)
+_ALL = _LOAD | _CALL | _VAD | CONFIG_KEYS | set(_SUB_NAMES) | {"model"}

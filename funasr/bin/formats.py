@@ -1,0 +1,78 @@
+"""Transcript -> text, JSON, SRT, VTT or TSV."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from funasr.result import Transcript
+from funasr.text.cues import Cue, make_cues
+
+FORMATS = ("text", "json", "srt", "vtt", "tsv")
+SUFFIXES = {"text": "txt"}
+"""File suffix of a format where it is not the format's own name."""
+
+
+def render(
+    transcript: Transcript, form: str, timestamps: bool = False, about: dict[str, Any] | None = None
+) -> str:
+    """One transcript in one of FORMATS, without a newline at the end.
+
+    `timestamps` puts times before each line of `text` and words with times into `json`; `about` are further
+    keys of the JSON object.
+    """
+    if form == "text":
+        return _timed_text(transcript) if timestamps else transcript.text
+    if form == "json":
+        return _json(transcript, timestamps, about or {})
+    if form == "tsv":
+        rows = [
+            f"{_seconds(cue.start_ms)}\t{_seconds(cue.end_ms)}\t{cue.text}" for cue in make_cues(transcript)
+        ]
+        return "\n".join(["start\tend\ttext", *rows])
+    return _subtitles(transcript, form)
+
+
+def _timed_text(transcript: Transcript) -> str:
+    return "\n".join(
+        f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] {_speaker(cue)}{cue.text}"
+        for cue in make_cues(transcript)
+    )
+
+
+def _json(transcript: Transcript, timestamps: bool, about: dict[str, Any]) -> str:
+    item = transcript.to_dict()
+    item["segments"] = [
+        {"start": cue.start_ms, "end": cue.end_ms, "text": cue.text}
+        | ({} if cue.channel is None else {"channel": cue.channel})
+        for cue in make_cues(transcript)
+    ]
+    if not timestamps:
+        item.pop("timestamp", None)
+        item.pop("confidence", None)
+    return json.dumps(item | about, ensure_ascii=False)
+
+
+def _subtitles(transcript: Transcript, form: str) -> str:
+    import pysubs2
+
+    subtitles = pysubs2.SSAFile()
+    for cue in make_cues(transcript):
+        # pysubs2 reads {...} as styling: a full-width brace is only looked at.
+        text = cue.text.replace("{", "｛").replace("}", "｝")
+        subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=_speaker(cue) + text))
+    return subtitles.to_string(form).rstrip("\n")
+
+
+def _speaker(cue: Cue) -> str:
+    return "" if cue.channel is None else f"[channel {cue.channel}] "
+
+
+def _clock(ms: int) -> str:
+    minutes, rest = divmod(ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest / 1000:06.3f}"
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / 1000:.3f}"

@@ -1,0 +1,264 @@
+"""`funasr a.wav b.mp3 ...`: recordings in, text on stdout. Also `funasr ++model=... ++input=...`.
+
+Exit status: 0 all is well; 1 some input failed, the others are done; 2 the command or the model is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from funasr.bin.formats import FORMATS, SUFFIXES, render
+from funasr.errors import FunASRError, OptionError
+
+if TYPE_CHECKING:
+    from funasr.auto.auto_model import AutoModel
+    from funasr.result import Transcript
+
+BUNDLED_ASR = "bundled-paraformer-words-en"
+BUNDLED_VAD = "bundled-fsmn-vad-small"
+MODEL_VARIABLE = "FUNASR_MODEL"
+PRESETS = {"paraformer": "paraformer-zh"}
+"""Upstream's short names for -m, where they differ from the alias of the model."""
+LANGUAGES = {"zh": "paraformer-zh", "yue": "paraformer-zh", "en": "paraformer-en"}
+"""What -l chooses when no model is named."""
+
+EPILOG = """\
+examples:
+  funasr command.wav                            the bundled model: English digits and command words
+  funasr -m paraformer-zh meeting.mp3           Mandarin and English; downloads about 1 GB once
+  funasr -m paraformer-zh -f srt -o subs *.mp4  one .srt for each video
+  funasr --timestamps call.wav                  a line a phrase, with its times
+  funasr -m ./my-model --hotword "阿里巴巴 20" a.wav
+  funasr ++model=paraformer-zh ++vad_model=fsmn-vad ++input=a.wav   every option of AutoModel, as name=value
+
+The model can also be set for good: export FUNASR_MODEL=paraformer-zh
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which model to use, and what to tell the user about it."""
+
+    model: str
+    vad_model: str | None
+    note: str | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if any(argument.startswith("+") for argument in arguments):
+            return _documented_form(arguments)
+        return _transcribe(_parser().parse_args(arguments))
+    except FunASRError as error:
+        print(f"funasr: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("funasr: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `funasr *.wav | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from funasr import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="funasr",
+        description="Turn recordings of any format and length into text.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("audio", nargs="*", help="files, URLs, or lists of them (wav.scp, .jsonl, .txt)")
+    model = parser.add_argument_group("model")
+    model.add_argument("-m", "--model", metavar="NAME", help="alias, hub id or directory (see --list-models)")
+    model.add_argument("-l", "--language", metavar="LANG", help="zh or en: picks the model when -m does not")
+    model.add_argument("--vad-model", metavar="NAME", help="voice activity detector; 'none' to use none")
+    model.add_argument(
+        "-H", "--hub", choices=("ms", "hf"), default="ms", help="where to download from (default: ms)"
+    )
+    model.add_argument("--offline", action="store_true", help="never touch the network")
+    model.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (default: auto)")
+    model.add_argument("--ncpu", type=int, metavar="N", help="threads for the network")
+    words = parser.add_argument_group("recognition")
+    words.add_argument(
+        "--hotword",
+        "--hotwords",
+        metavar="WORDS",
+        help="words to expect: 'a b', a .txt file or a URL; weights allowed",
+    )
+    words.add_argument(
+        "--channels", choices=("mix", "split"), default="mix", help="stereo: mix, or each side apart"
+    )
+    words.add_argument("--batch-size-s", type=float, metavar="S", help="seconds of audio in a batch")
+    words.add_argument("--fs", type=int, metavar="HZ", help="sample rate of raw .pcm files (default: 16000)")
+    output = parser.add_argument_group("output")
+    output.add_argument("-f", "--format", choices=FORMATS, default="text", help="default: text")
+    output.add_argument(
+        "-o", "--output-dir", type=Path, metavar="DIR", help="one file an input instead of stdout"
+    )
+    output.add_argument("--timestamps", action="store_true", help="times in text and json")
+    output.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens to stderr")
+    parser.add_argument("--list-models", action="store_true", help="names that -m knows, and exit")
+    parser.add_argument("--version", action="version", version=f"funasr {__version__}")
+    return parser
+
+
+def _transcribe(args: argparse.Namespace) -> int:
+    if args.list_models:
+        return _list_models()
+    if not args.audio:
+        raise OptionError("nothing to transcribe. Try: funasr recording.wav   (funasr --help for more)")
+    if args.verbose:
+        import logging
+
+        logging.basicConfig(
+            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+        )
+    choice = _choose(args)
+    if choice.note and not args.quiet:
+        print(choice.note, file=sys.stderr)
+
+    from funasr.auto.auto_model import AutoModel
+
+    model = AutoModel(
+        model=choice.model,
+        vad_model=choice.vad_model,
+        hub=args.hub,
+        offline=True if args.offline else None,
+        device=args.device,
+        ncpu=args.ncpu,
+        disable_pbar=True,
+    )
+    if args.output_dir is not None:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+    return _write_all(model, choice, args)
+
+
+def _write_all(model: AutoModel, choice: Choice, args: argparse.Namespace) -> int:
+    from funasr.auto.progress import progress_bar
+
+    settings: dict[str, Any] = {"hotword": args.hotword, "channels": args.channels, "fs": args.fs}
+    if args.batch_size_s is not None:
+        settings["batch_size_s"] = args.batch_size_s
+    if args.language and args.model:
+        settings["language"] = args.language
+    items = model.expand(args.audio)
+    failed = 0
+    began = time.perf_counter()
+    with progress_bar(enabled=not args.quiet) as on_progress:
+        results = model.transcribe(items, on_progress=on_progress, **settings)
+        for item, transcript in zip(items, results, strict=True):
+            name = str(item.source) if isinstance(item.source, (str, Path)) else item.key
+            about = {
+                "file": name,
+                "model": choice.model,
+                "audio_duration_s": transcript.duration_ms / 1000,
+                "processing_s": round(time.perf_counter() - began, 3),
+            }
+            began = time.perf_counter()
+            if transcript.error is not None:
+                failed += 1
+                print(f"funasr: {name}: {transcript.error}", file=sys.stderr)
+                if not transcript.tokens and args.format != "json":
+                    continue
+            _write(transcript, name, about, args, many=len(items) > 1)
+    return 1 if failed else 0
+
+
+def _write(
+    transcript: Transcript, name: str, about: dict[str, Any], args: argparse.Namespace, *, many: bool
+) -> None:
+    text = render(transcript, args.format, args.timestamps, about)
+    if args.output_dir is not None:
+        path = args.output_dir / f"{transcript.key}.{SUFFIXES.get(args.format, args.format)}"
+        path.write_text(text + "\n", encoding="utf-8")
+    elif many and args.format == "text":
+        lines = [f"{name}:", *text.splitlines()] if args.timestamps else [f"{name}: {text}"]
+        print("\n".join(lines), flush=True)
+    else:
+        print(text, flush=True)
+
+
+def _choose(args: argparse.Namespace) -> Choice:
+    """The model to use: -m, else what -l or FUNASR_MODEL say, else the bundled one."""
+    named = args.model or LANGUAGES.get(args.language or "") or os.environ.get(MODEL_VARIABLE)
+    vad = args.vad_model
+    if vad == "none":
+        vad = None
+    elif vad is None:
+        vad = BUNDLED_VAD if not named or _is_local(named) else "fsmn-vad"
+    if named:
+        return Choice(model=PRESETS.get(named, named), vad_model=vad)
+    return Choice(
+        model=BUNDLED_ASR,
+        vad_model=vad,
+        note=(
+            "Using the bundled model: English digits and ten command words only. "
+            "For Mandarin and English speech: funasr -m paraformer-zh ... (downloads about 1 GB once)"
+        ),
+    )
+
+
+def _is_local(name: str) -> bool:
+    """Nothing has to be downloaded for this model, so nothing should be for its companion."""
+    return name.startswith("bundled-") or Path(name).is_dir()
+
+
+def _list_models() -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from funasr.aliases import ALIASES
+    from funasr.hub import bundled
+    from funasr.registry import MODELS
+
+    table = Table("name", "what it is for", "where it comes from", box=None, pad_edge=False)
+    for name in bundled():
+        table.add_row(name, "see its model card", "this package, no download")
+    for alias in ALIASES.values():
+        if alias.model in MODELS:
+            table.add_row(alias.name, alias.task, alias.ms)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def _documented_form(arguments: Sequence[str]) -> int:
+    """`++model=... ++input=...`: all but the input goes to AutoModel; one JSON record a line comes out."""
+    import json
+
+    from funasr.config import load_yaml, merge, parse_overrides
+
+    parser = argparse.ArgumentParser(prog="funasr", allow_abbrev=False)
+    parser.add_argument("--config-path", type=Path, default=Path())
+    parser.add_argument("--config-name")
+    flags, overrides = parser.parse_known_args(list(arguments))
+    base: dict[str, Any] = {}
+    if flags.config_name is not None:
+        path = flags.config_path / flags.config_name
+        base = load_yaml(path if path.suffix else path.with_suffix(".yaml"))
+    settings = merge(base, parse_overrides(overrides))
+    if "input" not in settings:
+        raise OptionError("no ++input=... given: a file, a URL, or a list such as wav.scp")
+
+    from funasr.auto.auto_model import AutoModel
+
+    source = settings.pop("input")
+    failed = 0
+    for record in AutoModel(**settings).generate(input=source):
+        failed += "error" in record
+        print(json.dumps(record, ensure_ascii=False), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
