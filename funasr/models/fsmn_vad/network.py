@@ -68,4 +68,4 @@ class FsmnVad(nn.Module):
 
     def _example(self) -> Tensor:
         """Any weight, for its device and dtype."""
-        return self.encoder.out_linear2.linear.weight
+        return self.encoder.fsmn[0].fsmn_block.conv_left.weight  # type: ignore[union-attr,return-value]

@@ -1,0 +1,66 @@
+"""The one place that talks to onnxruntime: a graph file -> named arrays in, named arrays out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from funasr.errors import ModelFilesError
+
+
+class OnnxSession:
+    """A loaded graph. Immutable; any number of threads may run it at once."""
+
+    def __init__(
+        self, path: str | Path, *, device_id: str | int = "-1", intra_op_num_threads: int = 4
+    ) -> None:
+        """`device_id` "-1" is the CPU, else the number of a CUDA device.
+
+        Raises ModelFilesError when the file is missing or no graph. Without a CUDA build of onnxruntime a
+        RuntimeWarning says so and the CPU does the work (as upstream).
+        """
+        import onnxruntime as ort
+
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise ModelFilesError(f"no ONNX graph {str(path)!r}: expected a file such as model.onnx")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = intra_op_num_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session = ort.InferenceSession(
+                str(self.path), options, providers=_providers(ort.get_available_providers(), str(device_id))
+            )
+        except Exception as error:  # onnxruntime has a class of its own for each cause
+            raise ModelFilesError(f"cannot load {self.path} as an ONNX graph: {error}") from error
+        self.input_shapes: dict[str, list[int | str | None]] = {
+            one.name: list(one.shape) for one in self._session.get_inputs()
+        }
+        """Input name -> shape; an axis of any length is a name or None."""
+        self.output_names: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
+
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
+    ) -> list[NDArray[Any]]:
+        """Arrays by input name -> the outputs asked for (all by default), in that order."""
+        results: list[NDArray[Any]] = self._session.run(list(outputs) if outputs else None, dict(inputs))
+        return results
+
+
+def _providers(available: Sequence[str], device_id: str) -> list[Any]:
+    if device_id == "-1":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in available:
+        warnings.warn(
+            f"device_id is {device_id!r} and this onnxruntime has no CUDA: the CPU is used. "
+            "For a GPU run: pip install onnxruntime-gpu",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return ["CPUExecutionProvider"]
+    return [("CUDAExecutionProvider", {"device_id": device_id}), "CPUExecutionProvider"]

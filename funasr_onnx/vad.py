@@ -1,0 +1,113 @@
+"""`Fsmn_vad` and `Fsmn_vad_online`: upstream's classes and result shapes over the shared detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funasr import hub
+from funasr.audio.load import load_audio
+from funasr.errors import ModelFilesError
+from funasr.features.frontend import WavFrontend
+from funasr.modeldir import ModelDir
+from funasr.stages.vad import SpeechDetector, VadStream
+from funasr.vad.options import VadOptions
+from funasr.vad.segments import stream_pairs
+from funasr_onnx.networks import FsmnVadScorer
+from funasr_onnx.session import OnnxSession
+
+Pairs = list[list[int]]
+"""[[start_ms, end_ms], ...]; -1 stands for what is not known yet, or was told before."""
+
+_STREAM = "vad_stream"
+"""Where a caller's `param_dict` holds our stream."""
+
+
+def load_detector(
+    path: Path, *, quantize: bool = False, device_id: str | int = "-1", intra_op_num_threads: int = 4
+) -> SpeechDetector:
+    """The detector of a directory with `model.onnx` (or `model_quant.onnx`), `config.yaml` and `am.mvn`."""
+    model = ModelDir.open(path)
+    graph = model.path / ("model_quant.onnx" if quantize else "model.onnx")
+    if not graph.is_file():
+        raise ModelFilesError(
+            f"{model.path} has no {graph.name}. Make one: "
+            f"funasr-export ++model={model.path} ++quantize={str(quantize).lower()}"
+        )
+    options = VadOptions.from_official(model.config.get("model_conf") or {})
+    session = OnnxSession(graph, device_id=device_id, intra_op_num_threads=intra_op_num_threads)
+    frontend = WavFrontend.from_official(model.config.get("frontend_conf") or {}, model.cmvn)
+    return SpeechDetector(FsmnVadScorer(session, options.sil_pdf_ids), frontend, options)
+
+
+class Fsmn_vad:  # noqa: N801 - upstream's name
+    """Segments of whole recordings: `Fsmn_vad(model_dir)(audio)`. One serves any number of threads."""
+
+    def __init__(
+        self,
+        model_dir: str | Path,
+        batch_size: int = 1,
+        device_id: str | int = "-1",
+        quantize: bool = False,
+        intra_op_num_threads: int = 4,
+        max_end_sil: int | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        """`model_dir` is a directory or a name of the hub; `max_end_sil` overrides the model's silence in ms.
+
+        `batch_size` and `cache_dir` are upstream's and change nothing here.
+        """
+        folder = Path(model_dir) if Path(model_dir).is_dir() else hub.resolve(str(model_dir))
+        self._detector = load_detector(
+            folder, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
+        )
+        self._options = self._detector.options
+        if max_end_sil is not None:
+            self._options = self._options.override({"max_end_silence_time": max_end_sil})
+
+    def __call__(
+        self,
+        audio_in: str | Path | NDArray[Any] | Sequence[str | Path],
+        param_dict: dict[str, Any] | None = None,
+    ) -> list[Pairs]:
+        """A path, a list of paths, or samples (N,) at the model's rate -> one list of pairs a recording.
+
+        `param_dict` is upstream's and holds nothing that is needed.
+        """
+        sources = audio_in if isinstance(audio_in, (list, tuple)) else [audio_in]
+        return [self._segments(source) for source in sources]
+
+    def _segments(self, source: Any) -> Pairs:
+        rate = self._detector.fs
+        samples = load_audio(source, rate, source_rate=rate if isinstance(source, np.ndarray) else None)
+        return [[s.start_ms, s.end_ms] for s in self._detector.segments(samples, self._options)]
+
+
+class Fsmn_vad_online(Fsmn_vad):  # noqa: N801 - upstream's name
+    """Live streams: the caller's `param_dict` is the stream, so one object serves many."""
+
+    def __call__(
+        self,
+        audio_in: str | Path | NDArray[Any] | Sequence[str | Path],
+        param_dict: dict[str, Any] | None = None,
+    ) -> list[Pairs]:
+        """The next samples (N,) of a stream -> `[pairs]`, or `[]` when nothing happened.
+
+        Pairs are `[start, -1]`, `[-1, end]` or `[start, end]`. `param_dict["is_final"]` ends the stream; the
+        same dictionary then serves the next one. Without a dictionary the sound is a stream of its own.
+        """
+        memory: dict[str, Any] = {"is_final": True} if param_dict is None else param_dict
+        stream = memory.get(_STREAM)
+        if not isinstance(stream, VadStream):
+            stream = memory[_STREAM] = self._detector.stream(self._options)
+        rate = self._detector.fs
+        events = stream.accept(load_audio(audio_in, rate, source_rate=rate))
+        if memory.get("is_final"):
+            events += stream.flush()
+            del memory[_STREAM]
+        pairs = stream_pairs(events)
+        return [pairs] if pairs else []
