@@ -22,6 +22,9 @@ LOW_HZ = 20.0
 FLOOR = np.float32(np.finfo(np.float32).eps)
 """Energies below this are silence; its logarithm, -15.94, is the lowest value of a feature."""
 
+LOUDEST = np.float32(2.0**24)
+"""Samples beyond are cut: broken files hold values whose square float32 cannot, and full scale is 1."""
+
 BLOCK_FRAMES = 128
 """Frames worked on at once: their spectra stay in the second-level cache."""
 
@@ -90,11 +93,6 @@ class Fbank:
         """The frames of the windows that lie wholly inside `samples` (N,): (F, n_mels), F = 0 for none."""
         return self._frames(samples, self._tables, noise)
 
-    def count(self, samples: int) -> int:
-        """How many windows fit wholly into so many samples."""
-        window, hop = self.config.window_samples, self.config.hop_samples
-        return 1 + (samples - window) // hop if samples >= window else 0
-
     def _frames(self, samples: Samples, tables: _Tables, noise: np.random.Generator | None) -> Features:
         size, hop = tables.size, self.config.hop_samples
         count = 1 + (len(samples) - size) // hop if len(samples) >= size else 0
@@ -111,7 +109,8 @@ class Fbank:
             if stop - start < block:
                 block = stop - start
                 window, rows, spectra = window[:block], rows[:block], spectra[:block]
-            part = samples[start * hop : (stop - 1) * hop + size] * scale
+            part = samples[start * hop : (stop - 1) * hop + size].clip(-LOUDEST, LOUDEST)
+            part *= scale
             if noise is None:
                 _emphasised(part, hop, rows[:, :size])
             else:
