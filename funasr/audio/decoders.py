@@ -117,11 +117,9 @@ class PcmDecoder:
 
 
 class SoundfileDecoder:
-    """wav, flac, ogg, aiff and their kin, through libsndfile.
+    """wav, ogg, aiff, au, caf and their kin, through libsndfile.
 
-    Not for MP3: libsndfile's reader of it stops without a word at the first damaged frame, and writes to
-    stderr even while opening. Raises AudioDecodeError when the file cannot be opened or damage comes before
-    the first sample.
+    Raises AudioDecodeError when the file cannot be opened or damage comes before the first sample.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -141,6 +139,7 @@ class SoundfileDecoder:
             self.duration = self._claimed / self.rate if self._claimed is not None and self.rate else None
             self.is_float_pcm = self._file.subtype in ("FLOAT", "DOUBLE")
             self._first: NDArray[np.float32] | None = self._read()
+            self.is_empty = len(self._first) == 0
         except Exception as error:
             self._file.close()
             raise AudioDecodeError(reason(error)) from error
@@ -165,13 +164,7 @@ class SoundfileDecoder:
                     "%s is damaged at %.1f s, the rest is left out: %s", self._name, seconds, reason(error)
                 )
                 return
-        if self._claimed is not None and seen < self._claimed:
-            logger.warning(
-                "%s ends after %.1f s; its header claims %.1f s",
-                self._name,
-                seen / self.rate,
-                self._claimed / self.rate,
-            )
+        _warn_if_short(self._name, seen / self.rate, self.duration)
 
     def close(self) -> None:
         self._first = None
@@ -285,6 +278,8 @@ class AvDecoder:
                 self._unreadable,
                 f", and nothing after {seen / self.rate:.1f} s: {self._stopped}" if self._stopped else "",
             )
+        else:
+            _warn_if_short(self._name, seen / self.rate, self.duration)
 
     def _silence(self, seconds: float) -> NDArray[np.float32]:
         return np.zeros((round(seconds * self.rate), self.channels), np.float32)
@@ -327,6 +322,12 @@ class _FrameConverter:
             self._resampler = frame.sample_rate, stream
         resampled: NDArray[np.float32] = self._resampler[1].resample_chunk(block)
         return resampled
+
+
+def _warn_if_short(name: str, seconds: float, claimed: float | None) -> None:
+    """Cut off files end like whole ones. A tenth is allowed for: some headers only estimate."""
+    if claimed is not None and seconds < 0.9 * claimed - 0.1:
+        logger.warning("%s ends after %.1f s; its header claims %.1f s", name, seconds, claimed)
 
 
 def _duration(container: Any, track: Any) -> float | None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import tempfile
-import urllib.error
-import urllib.request
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
@@ -40,6 +37,11 @@ def download(url: str, *, timeout: float = TIMEOUT_SECONDS, max_bytes: int = MAX
     Raises InputError when the server cannot be reached, refuses, stalls for `timeout` seconds, breaks off, or
     sends more than `max_bytes`.
     """
+    # Here because they take longer to import than all else in this package.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     shown = shown_url(url)
     file = cast(BinaryIO, tempfile.TemporaryFile(prefix="funasr-"))  # noqa: SIM115 - handed to the caller
     try:

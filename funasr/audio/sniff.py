@@ -13,6 +13,11 @@ _MAGICS = (
     b".snd",
     b"riff\x2e\x91\xcf\x11",  # Wave64
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF: wma, wmv
+    b"FLV\x01",
+    b"\x00\x00\x01\xba",  # MPEG program stream
+    b"wvpk",
+    b"MAC ",
+    b"TTA1",
 )
 _RIFF_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 
@@ -24,11 +29,13 @@ def looks_like_container(head: bytes) -> bool:
     """True when `head` starts a file that says what it is; otherwise bytes are int16 little-endian PCM.
 
     WAVE in its RIFF forms, MP3 (an ID3 tag or two consecutive frames), AAC (two consecutive ADTS frames),
-    Ogg, FLAC, MP4 (`ftyp`), Matroska, AMR, AIFF, CAF, AU, Wave64, ASF.
+    Ogg, FLAC, MP4 (`ftyp`), Matroska, AMR, AIFF, CAF, AU, Wave64, ASF, AVI, MPEG streams, FLV and a few more.
     """
     if head[:4] in _RIFF_MAGICS:
-        return head[8:12] == b"WAVE"
+        return head[8:12] in (b"WAVE", b"AVI ")
     if head.startswith(_MAGICS) or head[4:8] == b"ftyp":
+        return True
+    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:  # MPEG transport stream
         return True
     # A sync word is eleven set bits, which quiet PCM has too: the next frame must be where the first says.
     first = _mpeg_frame_bytes(head)

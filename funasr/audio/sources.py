@@ -6,7 +6,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
@@ -144,9 +144,8 @@ def _decode(file: BinaryIO, name: str, rate: int, *, is_pcm: bool) -> Decoder:
     if not head:
         raise AudioDecodeError(f"{name} is empty (0 bytes)")
     causes: list[str] = []
-    for library, open_with in (("libsndfile", SoundfileDecoder), ("libav", AvDecoder)):
-        if library == "libsndfile" and may_be_mpeg(head):
-            continue
+    empty: Decoder | None = None
+    for library, open_with in _libraries(head):
         file.seek(0)
         try:
             decoder = open_with(file, name)
@@ -158,8 +157,27 @@ def _decode(file: BinaryIO, name: str, rate: int, *, is_pcm: bool) -> Decoder:
         except InputError as error:
             decoder.close()
             raise AudioDecodeError(f"cannot decode {name}: {error}") from error
-        return decoder
+        if isinstance(decoder, SoundfileDecoder) and decoder.is_empty:
+            # A recorder that was cut off leaves a length of 0 in the header. libav does not believe it.
+            empty = decoder
+        else:
+            return decoder
+    if empty is not None:
+        return empty
     raise AudioDecodeError(
         f"cannot decode {name}: {'; '.join(causes)}. Is it sound, and complete? Raw PCM without a header "
         "needs a name ending .pcm or .raw, or to be passed as bytes."
     )
+
+
+def _libraries(head: bytes) -> Sequence[tuple[str, Callable[[BinaryIO, str], Decoder]]]:
+    """Who is asked to decode a file that begins so, in order.
+
+    libsndfile stops at the first damage in MP3 (without an error) and in FLAC; libav goes on after it.
+    libsndfile also writes to stderr while it looks at an MP3, so it never sees one.
+    """
+    libav = ("libav", AvDecoder)
+    libsndfile = ("libsndfile", SoundfileDecoder)
+    if may_be_mpeg(head):
+        return (libav,)
+    return (libav, libsndfile) if head.startswith(b"fLaC") else (libsndfile, libav)

@@ -9,25 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from numpy.typing import NDArray
 
 from funasr.audio.load import load_audio, load_channels, open_audio
 from funasr.errors import AudioDecodeError, InputError, OptionError
-
-RATE = 16_000
-
-
-def tone(seconds: float = 0.5, rate: int = RATE, hertz: float = 440.0) -> NDArray[np.float32]:
-    time = np.arange(round(seconds * rate)) / rate
-    return (0.25 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
-
-
-def wav_bytes(
-    samples: NDArray[np.float32], rate: int = RATE, kind: str = "WAV", subtype: str = "PCM_16"
-) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format=kind, subtype=subtype)
-    return buffer.getvalue()
+from tests.audio.making import RATE, tone, wav_bytes
 
 
 @pytest.mark.parametrize(
