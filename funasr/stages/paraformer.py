@@ -85,6 +85,8 @@ class ParaformerRecognizer:
         """
         if value is None:
             return None, ()
+        if not self.network.accepts_hotwords:
+            logger.warning("this model takes no hotwords; the ones given have no effect")
         encoded = encode_hotwords(parse_hotwords(value, fetch=fetch), self.tokenizer)
         if encoded.not_encoded:
             logger.warning(

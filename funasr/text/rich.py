@@ -48,12 +48,12 @@ def rich_transcription_postprocess(text: str) -> str:
     joined = before
     event = ""  # of the segment before; that of the text before the first language tag does not count
     for segment in segments:
+        if event and segment.startswith(event):
+            segment = segment[1:].strip()
         if not segment:
             continue
-        if segment[0] in _EVENT_EMOJIS and segment[0] == event:
-            segment = segment[1:].strip()
-        event = segment[0] if segment and segment[0] in _EVENT_EMOJIS else ""
-        if segment and segment[-1] in _EMOTION_EMOJIS and joined.endswith(segment[-1]):
+        event = segment[0] if segment[0] in _EVENT_EMOJIS else ""
+        if segment[-1] in _EMOTION_EMOJIS and joined.endswith(segment[-1]):
             joined = joined[:-1]
         joined += segment
     return joined.replace("The.", " ").strip()
