@@ -35,7 +35,7 @@ class PackedLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         weight = linear.weight.detach()
         # A plain attribute: an opaque tensor must not take part in state_dict() or .to().
-        self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.to_mkldnn())
+        self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def linear_relu(linear: nn.Module, x: Tensor) -> Tensor:
 def prepare_for_inference(
     model: nn.Module, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> nn.Module:
-    """Turn a loaded network into its fastest form on a device. For good: it can no longer be trained or saved.
+    """Turn a loaded network into its fastest form on a device: it can no longer be trained or saved.
 
     On a CPU each linear layer is packed, one at a time, so that no two copies of all weights exist at once.
     Returns the model.
@@ -78,7 +78,9 @@ def prepare_for_inference(
 
 def pack_linears(model: nn.Module) -> None:
     """Replace every `nn.Linear` inside by its packed form, where this machine can run it."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Linear and packing_supported(child.weight.dtype):
-                setattr(module, name, PackedLinear(child))
+    for name, child in model.named_children():
+        if isinstance(child, nn.Linear):
+            if packing_supported(child.weight.dtype):
+                setattr(model, name, PackedLinear(child))
+        else:
+            pack_linears(child)
