@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Networks in tests are tiny: a second thread would only wait, and on a busy machine for long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,4 +1,4 @@
-"""Lengths of utterances -> batches of similar length. Pure arithmetic, so that it can be checked with a pencil."""
+"""Lengths of utterances -> batches of similar length. Pure arithmetic: a pencil can check it."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from funasr.arrays import Samples
 from funasr.result import Segment
+from funasr.stages.vad import VadStream
+from funasr.vad.segments import finished
 
 
 class SegmentStream(Protocol):
@@ -22,6 +24,23 @@ class SegmentStream(Protocol):
     def accept(self, samples: Samples) -> list[Segment]: ...
 
     def flush(self) -> list[Segment]: ...
+
+
+class DetectedSegments:
+    """A live detector seen as a source of finished segments."""
+
+    def __init__(self, stream: VadStream) -> None:
+        self._stream = stream
+
+    @property
+    def earliest_start_ms(self) -> int:
+        return self._stream.earliest_start_ms
+
+    def accept(self, samples: Samples) -> list[Segment]:
+        return finished(self._stream.accept(samples))
+
+    def flush(self) -> list[Segment]:
+        return finished(self._stream.flush())
 
 
 class SampleBuffer:

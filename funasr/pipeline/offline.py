@@ -1,7 +1,7 @@
 """Files in, transcripts out: decode, find speech, recognize in batches that mix files, put together again.
 
 Sound is read in blocks and cut as it is read; cut speech waits in a pool until the pool is worth batching.
-So memory is bounded by the pool, whatever the length of the files, and short files fill the batches of others.
+So memory is bounded by the pool, however long the files are, and short files fill the batches of others.
 """
 
 from __future__ import annotations
@@ -28,9 +28,14 @@ logger = logging.getLogger(__name__)
 class Recognizer(Protocol):
     """Speech to text for a batch of utterances; see stages/paraformer.py."""
 
-    rate: int
-    timed: bool
-    spaced: bool
+    @property
+    def rate(self) -> int: ...
+
+    @property
+    def timed(self) -> bool: ...
+
+    @property
+    def spaced(self) -> bool: ...
 
     def recognize(self, batch: Sequence[Samples], options: DecodeOptions) -> list[Transcript]: ...
 
@@ -44,14 +49,14 @@ class Progress:
     seconds_done: float
     """Seconds of audio read and recognized so far."""
     fraction: float
-    """0..1, by files, the current one counted by its length where that is known."""
+    """0..1, never falling: of the files, that being read counted by its length where the header tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOptions:
     """What the pipeline itself needs to know about a call."""
 
-    limits: BatchLimits = BatchLimits()
+    limits: BatchLimits = field(default_factory=BatchLimits)
     merge_length_ms: int | None = None
     """Join neighbouring speech segments up to this length (upstream's merge_vad, merge_length_s)."""
     raise_errors: bool = False
@@ -115,7 +120,7 @@ class OfflinePipeline:
                     raise
                 logger.warning("%s: %s", item.key, error)
                 file.error = str(error)
-            file.read = True
+            run.end_of_file(file)
         run.recognize_pool()
         yield from run.finished()
 
@@ -159,17 +164,24 @@ class _Run:
         self._pool: list[_Utterance] = []
         self._pool_ms = 0
         self._files_total = files_total
+        self._files_read = 0
         self._files_done = 0
         self._ms_before = 0  # read in files that are complete
         self._current_ms = 0
-        self._current_share = 0.0
+        self._current_share = 0.0  # of the file being read, where its length is known
+        self._speech_ms = 0
+        self._fraction = 0.0
 
     def add(self, key: str) -> _File:
-        self._ms_before += self._current_ms
-        self._current_ms, self._current_share = 0, 0.0
         file = _File(key)
         self._files.append(file)
         return file
+
+    def end_of_file(self, file: _File) -> None:
+        file.read = True
+        self._files_read += 1
+        self._ms_before += self._current_ms
+        self._current_ms, self._current_share = 0, 0.0
 
     def reading(self, file: _File, duration_s: float | None) -> None:
         self._current_ms = file.duration_ms
@@ -179,7 +191,9 @@ class _Run:
     def pool(self, utterance: _Utterance) -> None:
         self._files[-1].utterances.append(utterance)
         self._pool.append(utterance)
-        self._pool_ms += utterance.segment.end_ms - utterance.segment.start_ms
+        length_ms = utterance.segment.end_ms - utterance.segment.start_ms
+        self._pool_ms += length_ms
+        self._speech_ms += length_ms
         if self._pool_ms >= self._options.pool_s * 1000:
             self.recognize_pool()
 
@@ -223,28 +237,29 @@ class _Run:
             first = len(tokens)
             tokens += utterance.tokens
             segments.append(replace(utterance.segment, first_token=first, stop_token=len(tokens)))
+        timed = self._recognizer.timed or self._decode.timestamps
         return Transcript(
             key=file.key,
             tokens=tuple(tokens),
             duration_ms=file.duration_ms,
             segments=tuple(segments),
-            timed=self._recognizer.timed or self._decode.timestamps,
-            spaced=self._recognizer.spaced,
+            timed=timed,
+            spaced=self._recognizer.spaced or timed,  # as upstream: words with times have blanks between them
             error=file.error,
         )
 
     def _report(self) -> None:
         if self._options.on_progress is None:
             return
-        waiting = self._current_share if self._files and not self._files[-1].done else 0.0
-        share = (self._files_done + waiting) / max(self._files_total, 1)
-        read_ms = self._ms_before + self._current_ms
+        read = (self._files_read + self._current_share) / max(self._files_total, 1)
+        recognized = 1 - self._pool_ms / self._speech_ms if self._speech_ms else 1.0
+        self._fraction = min(max(self._fraction, read * recognized), 1.0)
         self._options.on_progress(
             Progress(
                 files_done=self._files_done,
                 files_total=self._files_total,
-                seconds_done=max(read_ms - self._pool_ms, 0) / 1000,
-                fraction=min(share, 1.0),
+                seconds_done=max(self._ms_before + self._current_ms - self._pool_ms, 0) / 1000,
+                fraction=self._fraction,
             )
         )
 
