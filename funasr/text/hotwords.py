@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ USUAL_WEIGHT = 20.0
 
 HotwordInput: TypeAlias = "str | os.PathLike[str] | Mapping[str, float] | Sequence[Any]"
 """All forms `parse_hotwords` reads."""
+
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 Fetch: TypeAlias = Callable[[str], str]
 """URL -> the text behind it."""
@@ -153,7 +156,7 @@ def _parse_string(value: str, fetch: Fetch | None) -> list[Hotword]:
 def _parse_json(text: str) -> list[Hotword]:
     try:
         loaded = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"hotwords begin like JSON but are not: {error}. "
             'Write {"phrase": 20, ...} or ["phrase", ...], or phrases between blanks'
@@ -197,11 +200,12 @@ def _hotword(text: Any, weight: Any) -> Hotword:
 
 
 def _as_number(value: Any) -> float | None:
-    if isinstance(value, bool):
+    """Numbers, and strings of digits; words such as "nan" are words."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value.strip())):
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -213,5 +217,9 @@ def _read_file(path: Path) -> str:
             f"no hotword file {str(path)!r}: the path does not exist. "
             "Give phrases as a list when one of them ends in .txt"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # not UTF-8; a NUL in it; no such ~user
         raise InputError(f"cannot read the hotword file {str(path)!r}: {error}") from error

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from funasr.errors import InputError
 from funasr.text.hotwords import Hotword, encode_hotwords, fetch_text, parse_hotwords
@@ -111,6 +114,56 @@ def test_each_phrase_is_reported_and_only_those_that_can_be_spelt_reach_the_netw
     assert encoded.weights == (1.0, 2.0)
     assert encoded.not_encoded == ("魔法",)
     assert [report.encoded for report in encoded.reports] == [True, False, True, True]
+
+
+def refuse(url: str) -> str:
+    raise InputError(f"no network for {url}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.text(alphabet='[]{}"\\n,: a7.~/txt\0今', max_size=30),
+        st.text(max_size=10).map(lambda name: name + ".txt"),
+        st.lists(st.one_of(st.text(max_size=5), st.tuples(st.text(max_size=3), st.floats()))),
+        st.dictionaries(st.text(max_size=5), st.one_of(st.floats(), st.integers(), st.none())),
+    )
+)
+def test_any_input_gives_phrases_with_positive_weights_or_an_error_of_ours(value: object) -> None:
+    try:
+        hotwords = parse_hotwords(value, fetch=refuse)  # type: ignore[arg-type]
+    except InputError:
+        return
+    assert all(hotword.text == " ".join(hotword.text.split()) != "" for hotword in hotwords)
+    assert all(0 < hotword.weight < float("inf") for hotword in hotwords)
+
+
+def test_json_of_absurd_depth_is_refused() -> None:
+    with pytest.raises(InputError, match="JSON"):
+        parse_hotwords("[" * 200_000)
+
+
+def test_words_that_python_reads_as_numbers_are_words() -> None:
+    assert pairs("a nan inf 1e5 ٣") == [
+        ("a", USUAL),
+        ("nan", USUAL),
+        ("inf", USUAL),
+        ("1e5", USUAL),
+        ("٣", USUAL),
+    ]
+
+
+def test_ten_thousand_phrases_are_read_and_encoded_in_no_time() -> None:
+    characters = [chr(0x4E00 + i) for i in range(1000)]
+    tokenizer = CharTokenizer(["<blank>", "<s>", "</s>", *characters, "<unk>"])
+    lines = "\n".join(characters[i % 1000] + characters[i // 1000] + characters[i % 7] for i in range(10_000))
+    begin = time.perf_counter()
+
+    encoded = encode_hotwords(parse_hotwords(lines), tokenizer)
+
+    assert len(encoded.ids) == 10_000
+    assert time.perf_counter() - begin < 2  # 0.1 s on a quiet machine
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from funasr.errors import MissingDependencyError, ModelFilesError
 from funasr.result import Token
@@ -53,6 +55,16 @@ def test_mixed_hotwords_are_spelt_part_by_part(official: CharTokenizer) -> None:
 @pytest.mark.parametrize("phrase", ["今天", "gpu", "hello!", "odd", "GPX", "", "  "])
 def test_a_hotword_with_an_unknown_part_is_not_encoded(official: CharTokenizer, phrase: str) -> None:
     assert official.encode_phrase(phrase) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_encodes_to_ids_of_the_vocabulary(text: str) -> None:
+    tokenizer = CharTokenizer(GOLDEN["tokens"])
+
+    assert all(0 <= id_ < tokenizer.vocab_size for id_ in tokenizer.encode(text))
+    phrase = tokenizer.encode_phrase(text)
+    assert phrase is None or tokenizer.unk_id not in phrase
 
 
 def test_blanks_between_words_count_for_nothing(official: CharTokenizer) -> None:
