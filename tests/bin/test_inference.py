@@ -1,0 +1,155 @@
+"""The funasr command, typed as a user would, mistakes included."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from funasr.bin.inference import main
+from tests.tiny_models import make_paraformer, make_vad, talk
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work")
+    make_paraformer(folder / "asr")
+    make_vad(folder / "vad")
+    for name, seed in (("one", 1), ("two", 2)):
+        sound = talk(("quiet", 0.5), ("loud", 1.5), ("quiet", 1.0), ("loud", 1.0), ("quiet", 0.5), seed=seed)
+        soundfile.write(folder / f"{name}.wav", sound, 16000)
+    (folder / "bad.wav").write_bytes(b"not sound at all")
+    return folder
+
+
+@pytest.fixture
+def models(work: Path) -> list[str]:
+    return ["-m", str(work / "asr"), "--vad-model", str(work / "vad"), "--device", "cpu"]
+
+
+def test_one_file_is_a_line_of_text_and_nothing_else(
+    work: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(work / "one.wav"), *models]) == 0
+
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert out.strip()
+    assert err == ""
+
+
+def test_a_bad_file_among_others_is_named_and_the_others_are_done(
+    work: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [str(work / name) for name in ("one.wav", "bad.wav", "absent.wav", "two.wav")]
+
+    assert main([*names, *models]) == 1
+
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [names[0], names[3]]
+    assert "bad.wav" in err
+    assert "absent.wav" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "tsv", "json", "text"])
+def test_each_format_has_the_words_of_the_text(
+    form: str, work: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(work / "one.wav"), *models])
+    words = capsys.readouterr().out.split()
+
+    assert main([str(work / "one.wav"), "-f", form, "--timestamps", *models]) == 0
+
+    out = capsys.readouterr().out
+    assert [word for word in out.replace('"', " ").replace(",", " ").split() if word in words][
+        : len(words)
+    ] == words
+    if form == "srt":
+        assert out.startswith("1\n00:00:00,")
+    if form == "vtt":
+        assert out.startswith("WEBVTT")
+    if form == "json":
+        record = json.loads(out)
+        assert record["audio_duration_s"] == 4.5
+        assert len(record["segments"]) == 2
+        assert len(record["timestamp"]) == len(words)
+
+
+def test_an_output_directory_gets_one_file_an_input(work: Path, models: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "subs"
+
+    assert main([str(work / "one.wav"), str(work / "two.wav"), "-f", "srt", "-o", str(out), *models]) == 0
+
+    assert sorted(path.name for path in out.iterdir()) == ["one.srt", "two.srt"]
+    assert "-->" in (out / "one.srt").read_text()
+
+
+def test_the_documented_form_prints_one_record_a_line(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        f"++model={work / 'asr'}",
+        f"++vad_model={work / 'vad'}",
+        "++device=cpu",
+        f"++input={work / 'one.wav'}",
+        "++vad_kwargs.max_single_segment_time=30000",
+    ]
+
+    assert main(arguments) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert record["key"] == "one"
+    assert len(record["timestamp"]) == len(record["text"].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to transcribe"),
+        (["x.wav", "-m", "paraformr-zh"], "Did you mean 'paraformer-zh'"),
+        (["++model=paraformer-zh"], "no ++input"),
+        (["++modell=x", "++input=a.wav"], "no option 'modell'. Did you mean 'model'"),
+        (["+"], "cannot read the argument '+'"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line_with_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+
+    err = capsys.readouterr().err
+    assert err.startswith("funasr: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_wrong_flag_has_argparse_s_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["a.wav", "--fromat", "srt"])
+    assert stop.value.code == 2
+
+
+def test_help_is_instant_and_lists_examples() -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "funasr.bin.inference", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "examples:" in run.stdout
+    assert "torch" not in run.stderr
+    assert "numpy" not in run.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error(work: Path, models: list[str]) -> None:
+    command = [sys.executable, "-m", "funasr.bin.inference", str(work / "one.wav"), *models, "-f", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait() == 0
+    assert "Traceback" not in err
