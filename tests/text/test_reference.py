@@ -15,9 +15,7 @@ SCRIPTS = Path(__file__).parents[1] / "golden"
 
 
 @pytest.mark.reference
-def test_twenty_thousand_random_texts_equal_upstreams(
-    reference_python: str, tmp_path: Path
-) -> None:
+def test_twenty_thousand_random_texts_equal_upstreams(reference_python: str, tmp_path: Path) -> None:
     _make("make_text.py", 20_000, reference_python, tmp_path)
 
     joined_equal(tmp_path / "join.json")
