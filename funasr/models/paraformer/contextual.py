@@ -91,7 +91,7 @@ class ContextualParaformer(Paraformer):
 
     def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
-        table, lengths = padded_ids(ids, self.encoder.after_norm.weight.device)
+        table, lengths = padded_ids(ids, self.device)
         vectors = self.decoder.embedded(table) if self.bias_embed is None else self.bias_embed(table)
         return last_hidden(self.bias_encoder, vectors, lengths)[None]
 

@@ -64,6 +64,11 @@ class Paraformer(nn.Module):
     def build_predictor(self, config: ParaformerConfig) -> CifPredictorV2:
         return CifPredictorV2(config.predictor)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is. Read off a layer that is never packed."""
+        return self.encoder.after_norm.weight.device
+
     def encode(self, features: Tensor, lengths: Tensor, *, padded: bool = True) -> Encoded:
         """features (B, T, input), lengths (B,) >= 1. `padded=False` says that every row fills T."""
         dtype = self.encoder.after_norm.weight.dtype
@@ -103,10 +108,9 @@ class Paraformer(nn.Module):
         heard = np.flatnonzero(np.asarray(lengths) > 0)
         if len(heard):
             sizes = np.asarray(lengths)[heard]
-            device = self.encoder.after_norm.weight.device
-            batch = torch.from_numpy(np.ascontiguousarray(features[heard, : sizes.max()])).to(device)
+            batch = torch.from_numpy(np.ascontiguousarray(features[heard, : sizes.max()])).to(self.device)
             encoded = self.encode(
-                batch, torch.from_numpy(sizes).to(device), padded=bool((sizes < sizes.max()).any())
+                batch, torch.from_numpy(sizes).to(self.device), padded=bool((sizes < sizes.max()).any())
             )
             for index, row in zip(heard, self.answer(encoded, hotwords), strict=True):
                 rows[index] = row

@@ -52,7 +52,7 @@ class SeacoParaformer(BiCifParaformer):
 
     def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
-        table, lengths = padded_ids(ids, self.hotword_output_layer.weight.device)
+        table, lengths = padded_ids(ids, self.device)
         return last_hidden(self.bias_encoder, self.decoder.embedded(table), lengths)[None]
 
     def choose(
@@ -66,7 +66,7 @@ class SeacoParaformer(BiCifParaformer):
         phrases = self._phrases.phrases(hotwords, self.config.sos)
         tokens = Padding.of(predicted.counts, hidden.shape[1], hidden.dtype)
         if phrases.vectors.shape[1] > MOST_PHRASES:
-            phrases = phrases.pick(self.likely(hidden, tokens, phrases))
+            phrases = phrases.pick(most_attended(self.attended(hidden, tokens, phrases)))
         hot_ids, hot_confidences = best(self.hotword_logits(predicted.embeds, hidden, tokens, phrases))
         heard = hot_ids != self.config.NO_BIAS
         return torch.where(heard, hot_ids, ids), torch.where(heard, hot_confidences, confidences)
@@ -83,15 +83,19 @@ class SeacoParaformer(BiCifParaformer):
         logits: Tensor = self.hotword_output_layer(from_embeds + from_hidden)
         return logits
 
-    def likely(self, hidden: Tensor, tokens: Padding, phrases: Phrases) -> Tensor:
-        """Which phrases each row keeps: (B, K + 1) indices, the "no hotword" entry last and only there.
+    def attended(self, hidden: Tensor, tokens: Padding, phrases: Phrases) -> Tensor:
+        """How much each row looks at each phrase: (B, N), summed over heads and tokens.
 
-        The attention of the decoder's last full layer over all phrases, summed over heads and tokens,
-        decides. Upstream lets the first row of a batch choose for all.
+        It is the attention of the decoder's last full layer, over all phrases.
         """
         weights = self.seaco_decoder.attention(hidden, tokens, phrases.vectors, phrases.padding())
-        scores = (weights.sum(dim=1) * tokens.frames).sum(dim=1)  # (B, N)
-        size = scores.shape[1]
-        scores[:, -1] = -1.0  # never among the best: it is added below
-        kept = scores.topk(min(MOST_PHRASES, size - 1), dim=1).indices
-        return torch.cat([kept, torch.full_like(kept[:, :1], size - 1)], dim=1)
+        return (weights.sum(dim=1) * tokens.frames).sum(dim=1)
+
+
+def most_attended(scores: Tensor, count: int = MOST_PHRASES) -> Tensor:
+    """scores (B, N) -> (B, count + 1) indices of the best phrases; the "no hotword" entry last, once.
+
+    Upstream lets the first row of a batch choose for all, and may have that entry twice.
+    """
+    kept = scores[:, :-1].topk(min(count, scores.shape[1] - 1), dim=1).indices
+    return torch.cat([kept, torch.full_like(kept[:, :1], scores.shape[1] - 1)], dim=1)

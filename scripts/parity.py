@@ -1,0 +1,340 @@
+"""Our Paraformer networks against upstream's, number by number, on the same weights and real recordings.
+
+    python scripts/parity.py --models DIR --audio a.wav b.wav ... [--size tiny] [--size full]
+
+DIR holds random model directories KIND-SIZE. FUNASR_REFERENCE_PYTHON names a Python with upstream installed;
+this file runs itself there as a worker that computes upstream's half. Contextual has no such directory: one is
+made here, with random weights. Batch 1 throughout: upstream's results in larger batches depend on the padding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CLASSES = {
+    "paraformer": "funasr.models.paraformer.network:Paraformer",
+    "bicif-paraformer": "funasr.models.paraformer.bicif:BiCifParaformer",
+    "seaco-paraformer": "funasr.models.paraformer.seaco:SeacoParaformer",
+    "contextual-paraformer": "funasr.models.paraformer.contextual:ContextualParaformer",
+}
+PHRASE_COUNTS = {"seaco-paraformer": (None, 4, 70), "contextual-paraformer": (None, 4, 70)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: largest differences, and whether the decisions are the same."""
+
+    model: str
+    phrases: int | None
+    clip: str
+    ids: str
+    encoder: float
+    alphas: float
+    fine: float | None
+    log_probs: float
+    text: str
+
+
+# ------------------------------------------------------------------------------------- upstream's half
+
+
+def worker(job_path: Path) -> None:
+    """Runs under the reference's Python: model, clips and phrases in, arrays out."""
+    import torch
+    from funasr import AutoModel
+
+    job = json.loads(job_path.read_text())
+    torch.set_num_threads(job["threads"])
+    auto = AutoModel(
+        model=job["model"],
+        device="cpu",
+        ncpu=job["threads"],
+        disable_update=True,
+        disable_pbar=True,
+        log_level="ERROR",
+    )
+    model, frontend = auto.model.eval(), auto.kwargs["frontend"]
+    for number, clip in enumerate(job["clips"]):
+        samples = torch.from_numpy(np.load(clip))[None]
+        with torch.no_grad():
+            features, lengths = frontend(samples, torch.tensor([samples.shape[1]]))
+            memory, lengths = model.encode(features, lengths)[:2]
+            embeds, count, alphas = model.calc_predictor(memory, lengths)[:3]
+            count = count.round().long()
+            out = {"features": features, "encoder": memory, "alphas": alphas}
+            if hasattr(model, "calc_predictor_timestamp"):
+                out["fine"] = model.calc_predictor_timestamp(memory, lengths, count)[2]
+            for name, phrases in job["phrases"].items():
+                listed = None if phrases is None else [*phrases, [1]]
+                if hasattr(model, "_seaco_decode_with_ASF"):
+                    logp = model._seaco_decode_with_ASF(memory, lengths, embeds, count, listed)
+                elif "clas_scale" in job:
+                    logp = model.cal_decoder_with_predictor(memory, lengths, embeds, count, listed or [[1]])[
+                        0
+                    ]
+                else:
+                    logp = model.cal_decoder_with_predictor(memory, lengths, embeds, count)[0]
+                out[f"log_probs_{name}"] = logp
+        result = auto.generate(input=np.load(clip), **job["generate"])[0]
+        (job_path.parent / f"{number}.json").write_text(json.dumps(result))
+        np.savez(job_path.parent / f"{number}.npz", **{key: value.numpy() for key, value in out.items()})
+
+
+def ask_reference(
+    job: dict[str, Any], folder: Path
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
+    """Upstream's arrays and result for each clip of the job."""
+    python = os.environ.get("FUNASR_REFERENCE_PYTHON")
+    if not python:
+        raise SystemExit("set FUNASR_REFERENCE_PYTHON to a Python that has upstream funasr installed")
+    path = folder / "job.json"
+    path.write_text(json.dumps(job))
+    done = subprocess.run(
+        [python, __file__, "--worker", str(path)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"the reference failed on {job['model']}:\n{done.stderr[-2000:]}")
+    for number in range(len(job["clips"])):
+        with np.load(folder / f"{number}.npz") as arrays:
+            yield dict(arrays), json.loads((folder / f"{number}.json").read_text())
+
+
+# ------------------------------------------------------------------------------------------- our half
+
+
+def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: int) -> list[Row]:
+    """All clips and phrase lists through both sides."""
+    import importlib
+
+    import soundfile
+    import soxr
+    import torch
+
+    from funasr.config import load_yaml
+    from funasr.nn.packed import prepare_for_inference
+    from funasr.nn.weights import load_weights
+
+    torch.set_num_threads(threads)
+    module, name = CLASSES[kind].split(":")
+    vocab = len(json.loads((directory / "tokens.json").read_text()))
+    with torch.device("meta"):
+        network = getattr(importlib.import_module(module), name).from_official(
+            load_yaml(directory / "config.yaml"), vocab, 560
+        )
+    load_weights(network, directory / "model.pt")
+    prepare_for_inference(network)
+    lists = {str(n): random_phrases(n, vocab) for n in PHRASE_COUNTS.get(kind, (None,))}
+    rows = []
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        folder = Path(name_of_folder)
+        samples = []
+        for number, clip in enumerate(clips):
+            sound, rate = soundfile.read(clip, dtype="float32")
+            sound = soxr.resample(sound if sound.ndim == 1 else sound.mean(axis=1), rate, 16000)
+            np.save(folder / f"clip{number}.npy", sound)
+            samples.append(str(folder / f"clip{number}.npy"))
+        job = {
+            "model": str(directory),
+            "clips": samples,
+            "phrases": lists,
+            "threads": threads,
+            "generate": {},
+        }
+        if kind == "contextual-paraformer":
+            job["clas_scale"] = 1.0
+        ours = [{}] * len(samples)  # our_results(directory, samples)
+        for clip, (reference, result), own in zip(clips, ask_reference(job, folder), ours, strict=True):
+            for listed, phrases in lists.items():
+                rows.append(compare_clip(f"{directory.name}", network, clip.stem, reference, listed, phrases))
+                same = {k: result.get(k) == own.get(k) for k in ("text", "timestamp") if k in result}
+                rows[-1] = replace_text(
+                    rows[-1], ", ".join(f"{k} {'=' if v else '!='}" for k, v in same.items())
+                )
+    return rows
+
+
+def replace_text(row: Row, text: str) -> Row:
+    from dataclasses import replace
+
+    return replace(row, text=text)
+
+
+def our_results(directory: Path, clips: Sequence[str]) -> list[dict[str, Any]]:
+    """Text and timestamps from the sound, by AutoModel."""
+    from funasr import AutoModel
+
+    model = AutoModel(model=str(directory), device="cpu", disable_pbar=True)
+    return [model.generate(input=np.load(clip))[0] for clip in clips]
+
+
+def compare_clip(
+    model: str,
+    network: Any,
+    clip: str,
+    reference: dict[str, np.ndarray],
+    listed: str,
+    phrases: list[list[int]] | None,
+) -> Row:
+    """One clip's features through our network; differences to upstream's arrays."""
+    import torch
+
+    from funasr.stages.protocols import Hotwords
+
+    features = reference["features"]
+    lengths = np.array([features.shape[1]])
+    hotwords = None
+    if phrases is not None:
+        hotwords = Hotwords(ids=tuple(map(tuple, phrases)), weights=(1.0,) * len(phrases))
+    row = network.infer(features, lengths, hotwords)[0]
+    with torch.inference_mode():
+        encoded = network.encode(torch.from_numpy(features), torch.from_numpy(lengths), padded=False)
+        predicted = network.predictor(encoded.memory, encoded.lengths)
+        log_probs = our_log_probs(network, encoded, predicted, hotwords)
+    theirs = reference[f"log_probs_{listed}"]
+    wanted = theirs[0].argmax(axis=-1)
+    equal = len(row.ids) == len(wanted) and int((row.ids != wanted).sum())
+    return Row(
+        model=model,
+        phrases=None if phrases is None else len(phrases),
+        clip=clip,
+        ids=f"{len(row.ids)} =" if equal == 0 and equal is not False else f"{equal} of {len(wanted)} differ",
+        encoder=largest(encoded.memory.numpy(), reference["encoder"]),
+        alphas=largest(predicted.alphas.numpy(), reference["alphas"]),
+        fine=largest(row.alphas[None], reference["fine"]) if "fine" in reference else None,
+        log_probs=largest(log_probs.numpy(), theirs),
+        text="",
+    )
+
+
+def our_log_probs(network: Any, encoded: Any, predicted: Any, hotwords: Any) -> Any:
+    """(1, U, V) the distribution that decides, with upstream's own choice among more than 50 phrases.
+
+    Upstream may list the "no hotword" entry twice, which we do not; here it is put in twice too, so that what
+    is compared is the network.
+    """
+    import torch
+
+    from funasr.models.paraformer.contextual import ContextualParaformer
+    from funasr.models.paraformer.seaco import MOST_PHRASES
+    from funasr.nn.layers import Padding
+
+    embeds, counts = predicted.embeds, predicted.counts
+    tokens = Padding.of(counts, embeds.shape[1])
+    if isinstance(network, ContextualParaformer):
+        phrases = network._phrases.phrases(hotwords, 1)
+        hidden = network.decoder.biased(embeds, tokens, encoded.memory, None, phrases)
+        return network.decoder.logits(hidden).log_softmax(dim=-1)
+    hidden = network.decode(embeds, counts, encoded)
+    plain = network.decoder.logits(hidden).log_softmax(dim=-1)
+    if hotwords is None:
+        return plain
+    phrases = network._phrases.phrases(hotwords, 1)
+    size = phrases.vectors.shape[1]
+    if size > MOST_PHRASES:
+        best = network.attended(hidden, tokens, phrases).topk(min(MOST_PHRASES, size - 1), dim=1).indices
+        phrases = phrases.pick(torch.cat([best, torch.full_like(best[:, :1], size - 1)], dim=1))
+    hot = network.hotword_logits(embeds, hidden, tokens, phrases).log_softmax(dim=-1)
+    return torch.where((hot.argmax(dim=-1) == network.config.NO_BIAS)[..., None], plain, hot)
+
+
+def largest(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference; infinite where the shapes differ."""
+    return float(np.abs(ours - theirs).max(initial=0)) if ours.shape == theirs.shape else float("inf")
+
+
+def random_phrases(count: int | None, vocab: int) -> list[list[int]] | None:
+    """Reproducible phrases of 1 to 4 ids."""
+    if count is None:
+        return None
+    rng = np.random.default_rng(count)
+    return [rng.integers(3, vocab - 10, rng.integers(1, 5)).tolist() for _ in range(count)]
+
+
+# ------------------------------------------------------------------------- a Contextual model directory
+
+
+def make_contextual(plain: Path, out: Path) -> Path:
+    """A ContextualParaformer directory with random weights, in the shape of a plain one."""
+    import shutil
+
+    import torch
+    from omegaconf import OmegaConf
+
+    from funasr.config import load_yaml
+    from funasr.models.paraformer.contextual import ContextualParaformer
+
+    raw = load_yaml(plain / "config.yaml")
+    size = raw["encoder_conf"]["output_size"]
+    raw |= {"model": "ContextualParaformer", "decoder": "ContextualParaformerDecoder"}
+    raw["model_conf"]["inner_dim"] = size
+    out.mkdir(parents=True)
+    for name in ("am.mvn", "tokens.json", "seg_dict", "configuration.json"):
+        shutil.copy(plain / name, out / name)
+    OmegaConf.save(OmegaConf.create(raw), out / "config.yaml")
+    vocab = len(json.loads((plain / "tokens.json").read_text()))
+    torch.manual_seed(0)
+    network = ContextualParaformer.from_official(raw, vocab, 560)
+    state = network.state_dict()
+    # The random directory's own weights where names agree: its predictor fires as often as speech does.
+    state |= {k: v for k, v in torch.load(plain / "model.pt", weights_only=True).items() if k in state}
+    torch.save(state, out / "model.pt")
+    return out
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    head = ("model", "phrases", "clip", "ids", "encoder", "alphas", "fine", "log-probs", "end to end")
+    lines = [head]
+    for row in rows:
+        phrases = "-" if row.phrases is None else str(row.phrases)
+        fine = "-" if row.fine is None else f"{row.fine:.1e}"
+        numbers = (f"{row.encoder:.1e}", f"{row.alphas:.1e}", fine, f"{row.log_probs:.1e}")
+        lines.append((row.model, phrases, row.clip[:16], row.ids, *numbers, row.text))
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--audio", type=Path, nargs="+", default=[])
+    parser.add_argument("--size", action="append", choices=["tiny", "full"])
+    parser.add_argument("--kind", action="append", choices=list(CLASSES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.worker:
+        worker(options.worker)
+        return 0
+    rows = []
+    with tempfile.TemporaryDirectory() as made:
+        for size in options.size or ["tiny"]:
+            for kind in options.kind or list(CLASSES):
+                directory = options.models / f"{kind}-{size}"
+                if kind == "contextual-paraformer" and not directory.is_dir():
+                    directory = make_contextual(
+                        options.models / f"paraformer-{size}", Path(made) / directory.name
+                    )
+                rows += compare_model(kind, directory, options.audio, options.threads)
+    print_table(rows)
+    worst = max(max(row.encoder, row.alphas, row.log_probs, row.fine or 0.0) for row in rows)
+    equal = all(row.ids.endswith("=") for row in rows)
+    print(f"\nlargest difference {worst:.1e}; ids {'equal everywhere' if equal else 'DIFFER'}")
+    return 0 if equal and worst < 1e-4 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
