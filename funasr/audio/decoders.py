@@ -56,6 +56,37 @@ def check_rate(rate: Any, name: str) -> int:
     return int(rate)
 
 
+class QuietFile:
+    """A binary file for the callbacks of C libraries, out of which no exception can be raised.
+
+    Damaged headers ask for impossible places; a seek there fails as in C, with -1. A read that fails ends the
+    file, with a warning.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except (OSError, ValueError) as error:
+            logger.warning("cannot read on in %s: %s", self._name, reason(error))
+            return b""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
 def block_length(rate: int, channels: int) -> int:
     """n of one block: `BLOCK_SECONDS`, less for very many channels."""
     return max(1, min(BLOCK_SECONDS * rate, MAX_BLOCK_VALUES // channels))
@@ -127,7 +158,7 @@ class SoundfileDecoder:
 
         self._name = name
         try:
-            self._file = soundfile.SoundFile(file)
+            self._file = soundfile.SoundFile(QuietFile(file, name))
         except Exception as error:
             raise AudioDecodeError(reason(error)) from error
         try:
@@ -188,7 +219,9 @@ class AvDecoder:
         try:
             # Playlists and the like name other files and hosts: whoever sends a file must not choose what
             # else is opened here.
-            self._container = av.open(file, mode="r", container_options={"protocol_whitelist": "none"})
+            self._container = av.open(
+                QuietFile(file, name), mode="r", container_options={"protocol_whitelist": "none"}
+            )
         except Exception as error:
             raise AudioDecodeError(reason(error)) from error
         try:

@@ -55,9 +55,7 @@ class AudioStream:
             for block in self._decoder.blocks():
                 if scale is None:
                     scale = float_scale(block, self.name) if self._decoder.is_float_pcm else 1.0
-                if scale != 1.0:
-                    block = block * np.float32(scale)
-                block, bad = _repaired(block)
+                block, bad = _repaired(block, scale)
                 repaired += bad
                 if self.channels == 1 and self.source_channels > 1:
                     block = block.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -96,13 +94,16 @@ class AudioStream:
         self.close()
 
 
-def _repaired(block: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """NaN and infinity -> 0, louder than any sound -> the limit; and how many there were."""
-    if block.size == 0 or max(-block.min(), block.max()) <= LOUDEST_FLOAT:  # False for NaN
-        return block, 0
-    finite = np.isfinite(block)
-    bad = int(block.size - np.count_nonzero(finite & (np.abs(block) <= LOUDEST_FLOAT)))
-    return np.clip(np.where(finite, block, np.float32(0)), -LOUDEST_FLOAT, LOUDEST_FLOAT), bad
+def _repaired(block: NDArray[np.float32], scale: float) -> tuple[NDArray[np.float32], int]:
+    """Times `scale`; NaN and infinity -> 0, louder than any sound -> the limit; and how many there were."""
+    with np.errstate(all="ignore"):  # NaN is what this is about
+        if scale != 1.0:
+            block = block * np.float32(scale)
+        if block.size == 0 or max(-block.min(), block.max()) <= LOUDEST_FLOAT:  # False for NaN
+            return block, 0
+        finite = np.isfinite(block)
+        bad = int(block.size - np.count_nonzero(finite & (np.abs(block) <= LOUDEST_FLOAT)))
+        return np.clip(np.where(finite, block, np.float32(0)), -LOUDEST_FLOAT, LOUDEST_FLOAT), bad
 
 
 def open_audio(

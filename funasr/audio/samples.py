@@ -114,9 +114,9 @@ def _to_float(array: NDArray[Any]) -> NDArray[np.float32]:
         raise InputError(
             f"cannot read samples of type {array.dtype}: expected float, int16, int32, uint8 or int8 numbers"
         )
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         samples = array.astype(np.float32)
-    return samples * np.float32(float_scale(samples, "the array"))
+        return samples * np.float32(float_scale(samples, "the array"))
 
 
 def float_scale(samples: NDArray[np.float32], name: str) -> float:
@@ -137,8 +137,9 @@ def finite_peak(samples: NDArray[np.float32]) -> float:
     """The largest finite magnitude, 0 for none."""
     if samples.size == 0:
         return 0.0
-    peak = float(max(-samples.min(), samples.max()))
-    if np.isfinite(peak):
-        return peak
-    finite = samples[np.isfinite(samples)]
-    return float(np.abs(finite).max()) if finite.size else 0.0
+    with np.errstate(all="ignore"):
+        peak = float(max(-samples.min(), samples.max()))
+        if np.isfinite(peak):
+            return peak
+        finite = samples[np.isfinite(samples)]
+        return float(np.abs(finite).max()) if finite.size else 0.0

@@ -46,7 +46,14 @@ def looks_like_container(head: bytes) -> bool:
 
 
 def may_be_mpeg(head: bytes) -> bool:
-    """Starts like MPEG audio, or with the tag that MP3 files have. Cheap, and true for some other files."""
+    """Starts like MPEG audio, with the tag that MP3 files have, or is a WAV that says it holds MPEG.
+
+    Cheap, and true for some other files.
+    """
+    if head[:4] in _RIFF_MAGICS:
+        place = head.find(b"fmt ", 12)
+        # WAVE_FORMAT_MPEG and WAVE_FORMAT_MPEGLAYER3
+        return place >= 0 and head[place + 8 : place + 10] in (b"\x50\0", b"\x55\0", b"\0\x50", b"\0\x55")
     return head.startswith(b"ID3") or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
 
 

@@ -228,3 +228,12 @@ def test_rates_that_no_sound_has_are_decode_errors(rate: int) -> None:
     data[24:28] = struct.pack("<I", rate)
     with pytest.raises(AudioDecodeError, match=f"the rate in its header is {rate}: expected"):
         load_audio(bytes(data))
+
+
+def test_mp3_inside_wav_is_decoded_without_noise_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(encoded(tone(1.0), RATE, "wav", "libmp3lame"))
+    assert len(load_audio(bytes(data))) == pytest.approx(RATE, abs=2000)
+    data[1500:2500] = bytes(1000)
+    load_audio(bytes(data))
+    output = capfd.readouterr()
+    assert output.out == output.err == ""
