@@ -3,8 +3,8 @@
     python scripts/parity.py --models DIR --audio a.wav b.wav ... [--size tiny] [--size full]
 
 DIR holds random model directories KIND-SIZE. FUNASR_REFERENCE_PYTHON names a Python with upstream installed;
-this file runs itself there as a worker that computes upstream's half. Contextual has no such directory: one is
-made here, with random weights. Batch 1 throughout: upstream's results in larger batches depend on the padding.
+this file runs itself there as a worker that computes upstream's half. Contextual has no such directory: one
+is made here, with random weights. Batch 1 throughout: upstream's larger batches depend on the padding.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Row:
 def worker(job_path: Path) -> None:
     """Runs under the reference's Python: model, clips and phrases in, arrays out."""
     import torch
+
     from funasr import AutoModel
 
     job = json.loads(job_path.read_text())
@@ -123,12 +124,12 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
 
     from funasr.config import load_yaml
     from funasr.nn.packed import prepare_for_inference
-    from funasr.nn.weights import load_weights
+    from funasr.nn.weights import load_weights, unallocated
 
     torch.set_num_threads(threads)
     module, name = CLASSES[kind].split(":")
     vocab = len(json.loads((directory / "tokens.json").read_text()))
-    with torch.device("meta"):
+    with unallocated():
         network = getattr(importlib.import_module(module), name).from_official(
             load_yaml(directory / "config.yaml"), vocab, 560
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.errors import ModelFilesError
-from funasr.nn.layers import LSTM, Conv1d, ConvTranspose1d, Linear, frame_mask
+from funasr.nn.layers import frame_mask
 from funasr.nn.recurrent import both_ways
 
 
@@ -73,8 +73,8 @@ class CifPredictorV2(nn.Module):
         super().__init__()
         self.config = config
         width = config.l_order + config.r_order + 1
-        self.cif_conv1d = Conv1d(config.idim, config.idim, width)
-        self.cif_output = Linear(config.idim, 1)
+        self.cif_conv1d = nn.Conv1d(config.idim, config.idim, width)
+        self.cif_output = nn.Linear(config.idim, 1)
 
     def forward(self, memory: Tensor, lengths: Tensor, target_lengths: Tensor | None = None) -> Prediction:
         """memory (B, T, D), zero at padding; lengths (B,).
@@ -125,9 +125,9 @@ class CifPredictorV3(CifPredictorV2):
                 f"{config.use_cif1_cnn}; this version builds 'cnn_blstm' and false"
             )
         dim, rate = config.idim, config.upsample_times
-        self.upsample_cnn = ConvTranspose1d(dim, dim, rate, rate)
-        self.blstm = LSTM(dim, dim, batch_first=True, bidirectional=True)
-        self.cif_output2 = Linear(2 * dim, 1)
+        self.upsample_cnn = nn.ConvTranspose1d(dim, dim, rate, rate)
+        self.blstm = nn.LSTM(dim, dim, batch_first=True, bidirectional=True)
+        self.cif_output2 = nn.Linear(2 * dim, 1)
 
     def fine_weights(self, memory: Tensor, lengths: Tensor) -> Tensor:
         """memory (B, T, D), zero at padding -> (B, R * T) weights, zero at padding. Not scaled."""

@@ -31,37 +31,6 @@ class Padding:
         return cls(real.unsqueeze(-1).to(dtype), keys[:, None, None, :])
 
 
-class _Uninitialized:
-    """Leaves out the random initial weights of layers on the meta device, where a checkpoint's will follow.
-
-    Torch's initialisers do nothing there but import 800 modules first (0.9 s).
-    """
-
-    def reset_parameters(self) -> None:
-        if not any(p.is_meta for p in self.parameters()):  # type: ignore[attr-defined]
-            super().reset_parameters()  # type: ignore[misc]
-
-
-class Linear(_Uninitialized, nn.Linear):
-    pass
-
-
-class Conv1d(_Uninitialized, nn.Conv1d):
-    pass
-
-
-class ConvTranspose1d(_Uninitialized, nn.ConvTranspose1d):
-    pass
-
-
-class Embedding(_Uninitialized, nn.Embedding):
-    pass
-
-
-class LSTM(_Uninitialized, nn.LSTM):
-    pass
-
-
 def frame_mask(lengths: Tensor, size: int) -> Tensor:
     """lengths (B,) -> (B, size) bool, True where real."""
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
@@ -77,8 +46,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, size: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.w_1 = Linear(size, hidden)
-        self.w_2 = Linear(hidden, size)
+        self.w_1 = nn.Linear(size, hidden)
+        self.w_2 = nn.Linear(hidden, size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,8 +60,8 @@ class NormedFeedForward(nn.Module):
 
     def __init__(self, size: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.w_1 = Linear(size, hidden)
-        self.w_2 = Linear(hidden, size, bias=False)
+        self.w_1 = nn.Linear(size, hidden)
+        self.w_2 = nn.Linear(hidden, size, bias=False)
         self.norm = layer_norm(hidden)
         self.dropout = nn.Dropout(dropout)
 

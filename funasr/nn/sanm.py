@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.errors import ModelFilesError
-from funasr.nn.layers import Conv1d, FeedForward, Linear, Padding, layer_norm, sinusoids
+from funasr.nn.layers import FeedForward, Padding, layer_norm, sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ UNUSED_ENCODER_KEYS = frozenset(
 )
 
 
-class FsmnBlock(Conv1d):
+class FsmnBlock(nn.Conv1d):
     """A learned weighted sum over neighbouring frames, channel by channel, added to the frame itself."""
 
     def __init__(self, size: int, kernel_size: int, shift: int) -> None:
@@ -105,8 +105,8 @@ class SanmAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.linear_q_k_v = Linear(in_size, 3 * size)
-        self.linear_out = Linear(size, size)
+        self.linear_q_k_v = nn.Linear(in_size, 3 * size)
+        self.linear_out = nn.Linear(size, size)
         self.fsmn_block = FsmnBlock(size, kernel_size, shift)
 
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:

@@ -17,7 +17,7 @@ from funasr.models.paraformer.decoder import CrossAttention, DecoderConfig, Deco
 from funasr.models.paraformer.network import Encoded, Paraformer, best
 from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
-from funasr.nn.layers import LSTM, Conv1d, Embedding, Padding, layer_norm
+from funasr.nn.layers import Padding, layer_norm
 from funasr.nn.recurrent import last_hidden
 from funasr.stages.protocols import Hotwords
 
@@ -45,7 +45,7 @@ class ContextualDecoder(ParaformerDecoder):
         self.last_decoder = DecoderLayer(config, size)
         self.bias_decoder = BiasDecoder(config, size)
         # A 1 x 1 convolution by name; used as the linear layer it is.
-        self.bias_output = Conv1d(2 * size, size, 1, bias=False)
+        self.bias_output = nn.Conv1d(2 * size, size, 1, bias=False)
 
     def biased(
         self,
@@ -82,8 +82,8 @@ class ContextualParaformer(Paraformer):
                 f"model_conf.inner_dim is {size}, encoder_conf.output_size {config.encoder.output_size}: "
                 "a ContextualParaformer needs them equal"
             )
-        self.bias_encoder = LSTM(size, size, num_layers=1, batch_first=True)
-        self.bias_embed = None if config.use_decoder_embedding else Embedding(config.vocab_size, size)
+        self.bias_encoder = nn.LSTM(size, size, num_layers=1, batch_first=True)
+        self.bias_embed = None if config.use_decoder_embedding else nn.Embedding(config.vocab_size, size)
         self._phrases = PhraseMemory(self.encode_phrases)
 
     def build_decoder(self, config: ParaformerConfig) -> ContextualDecoder:

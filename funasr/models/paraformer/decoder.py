@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from funasr.errors import ModelFilesError
-from funasr.nn.layers import Embedding, Linear, NormedFeedForward, Padding, layer_norm
+from funasr.nn.layers import NormedFeedForward, Padding, layer_norm
 from funasr.nn.sanm import FsmnBlock, attend, split_heads
 
 
@@ -75,9 +75,9 @@ class CrossAttention(nn.Module):
     def __init__(self, heads: int, size: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.linear_q = Linear(size, size)
-        self.linear_k_v = Linear(size, 2 * size)
-        self.linear_out = Linear(size, size)
+        self.linear_q = nn.Linear(size, size)
+        self.linear_k_v = nn.Linear(size, 2 * size)
+        self.linear_out = nn.Linear(size, size)
 
     def forward(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """x (B, U, D), memory (B, T, D) with its padding -> (B, U, D)."""
@@ -149,14 +149,14 @@ class ParaformerDecoder(nn.Module):
         super().__init__()
         # Read by training (glancing) and by the hotword encoders, never by plain inference. In a Sequential
         # because its official name is `embed.0.weight`.
-        self.embed = None if config.wo_input_layer else nn.Sequential(Embedding(vocab_size, size))
+        self.embed = None if config.wo_input_layer else nn.Sequential(nn.Embedding(vocab_size, size))
         self.decoders = nn.ModuleList(DecoderLayer(config, size) for _ in range(config.att_layer_num))
         extra = config.num_blocks - config.att_layer_num
         if extra > 0:
             self.decoders2 = nn.ModuleList(DecoderLayer(config, size, attends=False) for _ in range(extra))
         self.decoders3 = nn.ModuleList([LastFeedForward(config, size)])
         self.after_norm = layer_norm(size)
-        self.output_layer = Linear(size, vocab_size) if config.use_output_layer else None
+        self.output_layer = nn.Linear(size, vocab_size) if config.use_output_layer else None
 
     def forward(self, x: Tensor, tokens: Padding | None, memory: Tensor, frames: Padding | None) -> Tensor:
         """x (B, U, D) acoustic embeddings, memory (B, T, D), with their paddings -> hidden (B, U, D)."""

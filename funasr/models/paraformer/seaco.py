@@ -6,7 +6,7 @@ B batch, U tokens, D width, V vocabulary, N phrases.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from funasr.errors import ModelFilesError
 from funasr.models.paraformer.bicif import BiCifParaformer
@@ -15,7 +15,7 @@ from funasr.models.paraformer.decoder import ParaformerDecoder
 from funasr.models.paraformer.network import Encoded, best
 from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
-from funasr.nn.layers import LSTM, Linear, Padding
+from funasr.nn.layers import Padding
 from funasr.nn.recurrent import last_hidden
 from funasr.stages.protocols import Hotwords
 
@@ -45,9 +45,9 @@ class SeacoParaformer(BiCifParaformer):
                 f"model_conf.inner_dim is {size}, encoder_conf.output_size {config.encoder.output_size}: "
                 "a SeacoParaformer needs them equal"
             )
-        self.bias_encoder = LSTM(size, size, num_layers=2, batch_first=True)
+        self.bias_encoder = nn.LSTM(size, size, num_layers=2, batch_first=True)
         self.seaco_decoder = ParaformerDecoder(config.seaco_decoder, size, config.vocab_size)
-        self.hotword_output_layer = Linear(size, config.vocab_size)
+        self.hotword_output_layer = nn.Linear(size, config.vocab_size)
         self._phrases = PhraseMemory(self.encode_phrases)
 
     def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
