@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from funasr.result import Segment
 from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
@@ -31,15 +31,3 @@ def stream_pairs(events: Iterable[Event]) -> list[list[int]]:
         else:
             pairs.append([-1, event.end_ms])
     return pairs
-
-
-def cut_long(segments: Sequence[Segment], longest_ms: int) -> list[Segment]:
-    """Cut what is longer than `longest_ms` into pieces of at most that, all but the last of that length."""
-    pieces: list[Segment] = []
-    for segment in segments:
-        start = segment.start_ms
-        while segment.end_ms - start > longest_ms > 0:
-            pieces.append(Segment(start_ms=start, end_ms=start + longest_ms, channel=segment.channel))
-            start += longest_ms
-        pieces.append(Segment(start_ms=start, end_ms=segment.end_ms, channel=segment.channel))
-    return pieces

@@ -1,0 +1,222 @@
+"""silero-vad as a second detector: samples -> windows of 32 ms -> probability of speech -> segments.
+
+The network comes from a back end (`WindowScorer`); how probabilities become segments is here, on streams of
+any length and in bounded memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funasr.arrays import Samples
+from funasr.errors import OptionError
+from funasr.result import Segment
+
+# Sound scored at once, in windows.
+BLOCK_WINDOWS = 512
+
+# Speech ends below a lower threshold than it starts with, against flicker. silero-vad's own value.
+HYSTERESIS = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class SileroOptions:
+    """Upstream's names."""
+
+    silero_threshold: float = 0.5
+    """Probability of speech that starts a segment."""
+    silero_min_speech_duration_ms: int = 250
+    """Shorter speech is dropped."""
+    silero_min_silence_duration_ms: int = 100
+    """Shorter pauses do not end a segment."""
+    silero_speech_pad_ms: int = 30
+    """Added at both ends of a segment, or half the pause where two would meet."""
+    silero_sampling_rate: int = 16000
+    silero_onnx: bool = True
+    """Accepted for upstream's sake: the graph is what there is."""
+    max_single_segment_time: int = 60_000
+    """Longer segments are cut, at the deepest pause in the second half of what is allowed."""
+
+    def __post_init__(self) -> None:
+        if self.silero_sampling_rate not in (8000, 16000):
+            raise OptionError(f"silero_sampling_rate is {self.silero_sampling_rate}: expected 16000 or 8000")
+        if not 0 < self.silero_threshold < 1:
+            raise OptionError(
+                f"silero_threshold is {self.silero_threshold}: expected a number between 0 and 1"
+            )
+        if self.max_single_segment_time < 1000:
+            raise OptionError(
+                f"max_single_segment_time is {self.max_single_segment_time}: expected 1000 (ms) or more"
+            )
+
+
+class WindowScorer(Protocol):
+    """A window classifier with memory. Immutable."""
+
+    window_samples: int
+
+    def initial_state(self) -> Any: ...
+
+    def score(self, windows: NDArray[np.float32], state: Any) -> tuple[NDArray[np.float32], Any]:
+        """windows (N, window_samples), consecutive -> probability of speech (N,), and the next state."""
+        ...
+
+
+class SileroDetector:
+    """A detector ready for use; any number of threads may share it. The face of `SpeechDetector`."""
+
+    def __init__(self, scorer: WindowScorer, options: SileroOptions | None = None) -> None:
+        self._scorer = scorer
+        self.options = options or SileroOptions()
+
+    @property
+    def fs(self) -> int:
+        """Samples per second that the detector expects."""
+        return self.options.silero_sampling_rate
+
+    def segments(
+        self, sound: Samples | Iterable[Samples], options: SileroOptions | None = None
+    ) -> list[Segment]:
+        """All segments of a recording: samples (N,), or its consecutive blocks."""
+        return list(self.iter_segments(sound, options))
+
+    def iter_segments(
+        self, sound: Samples | Iterable[Samples], options: SileroOptions | None = None
+    ) -> Iterator[Segment]:
+        """The same, each segment as soon as it is certain."""
+        stream = self.stream(options)
+        block = BLOCK_WINDOWS * self._scorer.window_samples
+        for piece in [sound] if isinstance(sound, np.ndarray) else sound:
+            for start in range(0, len(piece), block):
+                yield from stream.accept(piece[start : start + block])
+        yield from stream.flush()
+
+    def stream(self, options: SileroOptions | None = None) -> SileroStream:
+        return SileroStream(self._scorer, options or self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """Samples [start, end), before padding; a side that was cut touches its neighbour and gets none."""
+
+    start: int
+    end: int
+    cut_before: bool = False
+    cut_after: bool = False
+
+
+class SileroStream:
+    """Segments of one live stream. How the audio is cut into pieces never changes them."""
+
+    def __init__(self, scorer: WindowScorer, options: SileroOptions) -> None:
+        self._scorer, self._options = scorer, options
+        self._state = scorer.initial_state()
+        self._waiting: Samples = np.zeros(0, dtype=np.float32)
+        self._seen = 0  # samples scored
+        self._window = scorer.window_samples
+        self._open: _Speech | None = None
+        self._silent_since: int | None = None
+        self._scores: list[float] = []  # of the open segment
+        self._held: _Speech | None = None  # complete, but the next one may be near
+        self._floor = 0  # no segment starts before this
+
+    def accept(self, samples: Samples) -> list[Segment]:
+        """samples (N,) -> the segments that are certain now."""
+        waiting = np.concatenate([self._waiting, samples])
+        count = len(waiting) // self._window
+        self._waiting = waiting[count * self._window :].copy()
+        return self._score(waiting[: count * self._window].reshape(count, self._window))
+
+    def flush(self) -> list[Segment]:
+        """No more sound will come: what is open ends."""
+        length = self._seen + len(self._waiting)
+        found: list[Segment] = []
+        if len(self._waiting):
+            padded = np.pad(self._waiting, (0, self._window - len(self._waiting)))
+            found += self._score(padded[None])
+            self._waiting = self._waiting[:0]
+        if self._open is not None:
+            found += self._finish(replace(self._open, end=length))
+            self._open = None
+        if self._held is not None:
+            found.append(self._release(length))
+        return found
+
+    def _score(self, windows: NDArray[np.float32]) -> list[Segment]:
+        found: list[Segment] = []
+        for start in range(0, len(windows), BLOCK_WINDOWS):
+            scores, self._state = self._scorer.score(windows[start : start + BLOCK_WINDOWS], self._state)
+            for score in scores.tolist():
+                found += self._step(score)
+        return found
+
+    def _step(self, score: float) -> list[Segment]:
+        """One more window."""
+        options, at = self._options, self._seen
+        self._seen += self._window
+        found: list[Segment] = []
+        threshold = options.silero_threshold
+        if score >= threshold:
+            self._silent_since = None
+            if self._open is None:
+                self._open, self._scores = _Speech(at, at), []
+        elif score < max(threshold - HYSTERESIS, 0.01) and self._open is not None:
+            if self._silent_since is None:
+                self._silent_since = at
+            if at - self._silent_since >= self._samples(options.silero_min_silence_duration_ms):
+                ended = replace(self._open, end=self._silent_since)
+                self._open = self._silent_since = None
+                found += self._finish(ended)
+        if self._open is not None:
+            self._scores.append(score)
+            # In a pause the segment may be about to end by itself.
+            longest = self._samples(options.max_single_segment_time)
+            if self._silent_since is None and self._seen - self._open.start >= longest:
+                found += self._cut(self._open, longest // self._window)
+        gap = 2 * self._samples(options.silero_speech_pad_ms)
+        if self._held is not None and self._open is None and self._seen - self._held.end >= gap:
+            found.append(self._release(self._seen))
+        return found
+
+    def _cut(self, long: _Speech, windows: int) -> list[Segment]:
+        """End the open segment at its deepest pause, at most `windows` long, and go on behind it."""
+        half = windows // 2
+        place = half + int(np.argmin(self._scores[half : windows + 1]))
+        at = long.start + max(place, 1) * self._window
+        self._scores = self._scores[max(place, 1) :]
+        self._open = _Speech(at, at, cut_before=True)
+        return self._finish(replace(long, end=at, cut_after=True))
+
+    def _finish(self, speech: _Speech) -> list[Segment]:
+        """A complete stretch; too short ones vanish, unless they are the rest of something longer."""
+        shortest = self._samples(self._options.silero_min_speech_duration_ms)
+        if speech.end - speech.start <= shortest and not speech.cut_before:
+            return []
+        found = [self._release(speech.start)] if self._held is not None else []
+        self._held = speech
+        return found
+
+    def _release(self, until: int) -> Segment:
+        """The held stretch, padded; what follows begins at `until` or later."""
+        held = self._held
+        assert held is not None
+        self._held = None
+        pad = self._samples(self._options.silero_speech_pad_ms)
+        start = held.start if held.cut_before else max(held.start - pad, self._floor)
+        end = held.end
+        if not held.cut_after:
+            gap = max(until - held.end, 0)
+            end += pad if gap >= 2 * pad else gap // 2
+        self._floor = end
+        return Segment(start_ms=self._ms(start), end_ms=self._ms(end))
+
+    def _samples(self, milliseconds: int) -> int:
+        return milliseconds * self._options.silero_sampling_rate // 1000
+
+    def _ms(self, samples: int) -> int:
+        return samples * 1000 // self._options.silero_sampling_rate

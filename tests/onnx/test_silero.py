@@ -1,0 +1,62 @@
+"""The real network of the package silero-vad; skipped where it is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from funasr.errors import MissingDependencyError
+from funasr.stages.silero import SileroOptions
+from funasr_onnx.session import OnnxSession
+from funasr_onnx.silero import SileroSequence, SileroWindows, _graphs, load_silero
+
+needs_package = pytest.mark.skipif(
+    importlib.util.find_spec("silero_vad") is None, reason="silero-vad is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def samples(shared: Path) -> NDArray[np.float32]:
+    import soundfile
+
+    path = shared / "data" / "vad" / "fsmn_example" / "wavs" / "vad_example.wav"
+    read: NDArray[np.float32] = soundfile.read(path, dtype="float32")[0]
+    return read
+
+
+@needs_package
+def test_many_windows_in_a_call_score_as_one_by_one(samples: NDArray[np.float32]) -> None:
+    windows = samples[: 512 * 200].reshape(200, 512)
+    together = SileroSequence(OnnxSession(_graphs() / "silero_vad_16k_sequence.onnx", intra_op_num_threads=1))
+    single = SileroWindows(OnnxSession(_graphs() / "silero_vad.onnx", intra_op_num_threads=1), 16000)
+
+    first, state = together.score(windows[:77], together.initial_state())
+    second, _ = together.score(windows[77:], state)
+    expected, _ = single.score(windows, single.initial_state())
+
+    np.testing.assert_allclose(np.concatenate([first, second]), expected, atol=1e-4)
+
+
+@needs_package
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_speech_of_a_real_recording_is_found(samples: NDArray[np.float32], rate: int) -> None:
+    detector = load_silero(SileroOptions(silero_sampling_rate=rate))
+
+    found = detector.segments(samples[: 16000 * 24][:: 16000 // rate])
+
+    spoken = sum(segment.end_ms - segment.start_ms for segment in found)
+    assert 15_000 < spoken < 23_500  # the released fsmn-vad finds 22.6 s, shorter pauses included
+    assert load_silero(SileroOptions(silero_sampling_rate=rate)).segments(np.zeros(rate, np.float32)) == []
+
+
+def test_without_the_package_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "silero_vad", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(MissingDependencyError, match="pip install --no-deps silero-vad"):
+        load_silero()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from funasr.errors import OptionError
+from funasr.stages.silero import SileroDetector, SileroOptions
+
+
+class Loudness:
+    """Says that the first sample of each window is the probability of speech."""
+
+    window_samples = 512
+
+    def initial_state(self) -> Any:
+        return None
+
+    def score(self, windows: NDArray[np.float32], state: Any) -> tuple[NDArray[np.float32], Any]:
+        return windows[:, 0], state
+
+
+def sound(*runs: tuple[float, int]) -> NDArray[np.float32]:
+    """(probability, windows of 32 ms) runs as sound for `Loudness`."""
+    return np.concatenate([np.full(count * 512, value, np.float32) for value, count in runs])
+
+
+def detect(samples: NDArray[np.float32], cuts: Sequence[int] = (), **options: Any) -> list[tuple[int, int]]:
+    stream = SileroDetector(Loudness(), SileroOptions(**options)).stream()
+    found = [segment for part in np.split(samples, list(cuts)) for segment in stream.accept(part)]
+    return [(segment.start_ms, segment.end_ms) for segment in found + stream.flush()]
+
+
+def test_speech_is_padded_on_both_sides() -> None:
+    # 10 windows of 32 ms before, 20 of speech: 320..960
+    assert detect(sound((0.1, 10), (0.9, 20), (0.1, 20))) == [(290, 990)]
+
+
+def test_a_pause_of_less_than_100_ms_does_not_end_a_segment() -> None:
+    assert detect(sound((0.9, 20), (0.1, 3), (0.9, 20), (0.1, 20))) == [(0, 1406)]
+    assert detect(sound((0.9, 20), (0.1, 6), (0.9, 20), (0.1, 20))) == [(0, 670), (802, 1502)]
+
+
+def test_doubt_between_the_two_thresholds_goes_on_as_before() -> None:
+    assert detect(sound((0.4, 20), (0.9, 10), (0.4, 20), (0.1, 20))) == [(610, 1630)]
+
+
+def test_a_click_is_no_speech() -> None:
+    assert detect(sound((0.1, 10), (0.9, 7), (0.1, 20))) == []  # 224 ms
+
+
+def test_what_is_open_at_the_end_ends_there() -> None:
+    assert detect(sound((0.1, 10), (0.9, 20))) == [(290, 960)]
+
+
+def test_padding_never_makes_segments_overlap() -> None:
+    samples = sound((0.9, 20), (0.1, 6), (0.9, 20), (0.1, 20))
+
+    (_, end), (start, _) = detect(samples, silero_speech_pad_ms=500)
+
+    assert end == start == 640 + 192 // 2
+
+
+def test_long_speech_is_cut_at_its_deepest_pause() -> None:
+    # 62.5 windows are allowed; the second half of them has a dip at window 50
+    samples = sound((0.9, 50), (0.4, 1), (0.9, 60), (0.1, 20))
+
+    assert detect(samples, max_single_segment_time=2000) == [(0, 1600), (1600, 3582)]
+
+
+def test_pieces_of_long_speech_are_never_longer_than_allowed() -> None:
+    pieces = detect(sound((0.9, 1000), (0.1, 20)), max_single_segment_time=3000)
+
+    assert all(end - start <= 3000 for start, end in pieces)
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
+    assert (pieces[0][0], pieces[-1][1]) == (0, 32_030)
+
+
+runs = st.lists(st.tuples(st.sampled_from([0.9, 0.4, 0.1]), st.integers(1, 30)), min_size=1, max_size=25)
+
+
+@settings(deadline=None)
+@given(runs, st.lists(st.integers(0, 100_000), max_size=10), st.sampled_from([30, 200]))
+def test_how_a_stream_is_cut_changes_nothing(
+    parts: list[tuple[float, int]], cuts: list[int], pad: int
+) -> None:
+    samples = sound(*parts)
+
+    got = detect(samples, sorted(cuts), silero_speech_pad_ms=pad, max_single_segment_time=2000)
+
+    assert got == detect(samples, silero_speech_pad_ms=pad, max_single_segment_time=2000)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"silero_sampling_rate": 44100}, {"silero_threshold": 1.5}, {"max_single_segment_time": 10}]
+)
+def test_values_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        SileroOptions(**wrong)
