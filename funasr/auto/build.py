@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from funasr import hub, registry
+from funasr.aliases import find_alias
 from funasr.auto.options import AutoModelOptions, LoadOptions
 from funasr.errors import MissingDependencyError, ModelFilesError, OptionError
 from funasr.features.frontend import WavFrontend
@@ -45,6 +46,9 @@ def load(options: AutoModelOptions) -> Loaded:
     Raises ModelNotFoundError, HubError, ModelFilesError (CheckpointMismatchError), MissingDependencyError.
     """
     loading = options.load
+    known = find_alias(options.model)
+    if known is not None and known.model not in registry.MODELS and not Path(options.model).is_dir():
+        registry.lookup(registry.MODELS, known.model)  # says so now, and not after a large download
     path = hub.resolve(
         loading.model_path or options.model,
         hub=loading.hub,
@@ -124,6 +128,7 @@ def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_s
     from funasr.nn.weights import initialize_weights, load_weights
 
     network_class = registry.lookup(registry.MODELS, directory.model)
+
     def new() -> Any:
         return network_class.from_official(directory.config, vocab_size, input_size)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from funasr import registry
+from funasr import AutoModel, hub, registry
 from funasr.errors import ModelNotFoundError, OptionError
 from funasr.register import Tables, tables
 
@@ -73,6 +73,19 @@ def test_tables_are_printed_by_either_name(capsys: pytest.CaptureFixture[str]) -
     assert "frontend_classes" in out
     assert "WavFrontend" in out
     assert "model_classes" not in out
+
+
+@pytest.mark.parametrize("name", ["ct-punc", "funasr/campplus"])
+def test_a_released_model_of_another_kind_is_refused_before_it_is_downloaded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_download(*_: object, **__: object) -> None:
+        pytest.fail("asked the hub")
+
+    monkeypatch.setattr(hub, "resolve", no_download)
+
+    with pytest.raises(ModelNotFoundError, match="in this release"):
+        AutoModel(model=name)
 
 
 def test_a_model_without_torch_says_what_to_install() -> None:
