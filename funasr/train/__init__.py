@@ -1,1 +1,1 @@
-"""The training loop."""
+"""Training: examples -> length-bucketed batches -> the loop -> checkpoints in the official layout."""

