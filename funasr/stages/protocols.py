@@ -63,3 +63,17 @@ class FrameScorer(Protocol):
     def score(self, features: Features, state: Any) -> tuple[NDArray[np.float32], Any]:
         """features (B, T, D) -> probability of silence (B, T), and the next state."""
         ...
+
+
+class PunctuationNetwork(Protocol):
+    """A word tagger: which mark follows each word."""
+
+    def label(
+        self, ids: NDArray[np.int64], lengths: NDArray[np.int64], boundaries: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """ids (B, T), lengths (B,) >= 1 in words -> the label of each word (B, T), as each row has it alone.
+
+        boundaries (B,): how many words of each row earlier calls have seen. Networks of whole texts do not
+        look at it.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""CT-Transformer for live text: what came after the boundary is hidden from what came well before it.
+
+B batch, T words, D width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from funasr.models.ct_transformer.config import CtTransformerConfig
+from funasr.models.ct_transformer.network import CTTransformer
+from funasr.nn.layers import Padding
+from funasr.nn.sanm import SanmEncoder
+
+
+class SanmVadEncoder(SanmEncoder):
+    """Its layers look back only, except the last one, which also looks ahead up to the boundary."""
+
+    def look(self, words: Tensor, lengths: Tensor, boundaries: Tensor) -> Tensor:
+        """words (B, T, D), lengths (B,), boundaries (B,) in words -> hidden (B, T, D)."""
+        size = words.shape[1]
+        x = self.enter(words)
+        padding = Padding.of(lengths, size, x.dtype)
+        hidden = causal_mask(size, x.device)
+        back = Padding(padding.frames, _hide(padding.keys, hidden))
+        for layer in (*self.encoders0, *list(self.encoders)[:-1]):
+            x = layer(x, back)
+        ahead = Padding(padding.frames, _hide(padding.keys, boundary_mask(size, lengths, boundaries)))
+        for layer in list(self.encoders)[-1:]:
+            x = layer(x, ahead)
+        out: Tensor = self.after_norm(x)
+        return out
+
+
+class CTTransformerStreaming(CTTransformer):
+    """The network of live texts."""
+
+    ENCODER = "SANMVadEncoder"
+
+    def build_encoder(self, config: CtTransformerConfig) -> SanmEncoder:
+        return SanmVadEncoder(config.encoder, config.embed_unit)
+
+    def encode(self, words: Tensor, lengths: Tensor, boundaries: Tensor, *, padded: bool) -> Tensor:
+        assert isinstance(self.encoder, SanmVadEncoder)
+        return self.encoder.look(words, lengths, boundaries)
+
+
+def causal_mask(size: int, device: torch.device) -> Tensor:
+    """(1, T, T) bool, True where row must not see column: all that follows it."""
+    return torch.ones(size, size, dtype=torch.bool, device=device).triu(1)[None]
+
+
+def boundary_mask(size: int, lengths: Tensor, boundaries: Tensor) -> Tensor:
+    """lengths (B,), boundaries (B,) -> (B, T, T) bool, True where row must not see column.
+
+    With p words before the boundary, rows 0..p-2 do not see columns p and later. As upstream: the last word
+    before the boundary does, for its mark is decided by what follows. A boundary outside of the text is none.
+    """
+    words = torch.arange(size, device=lengths.device)
+    before = words[None, :, None] < (boundaries - 1)[:, None, None]
+    after = words[None, None, :] >= boundaries[:, None, None]
+    inside = ((boundaries > 0) & (boundaries < lengths))[:, None, None]
+    return before & after & inside
+
+
+def _hide(keys: Tensor, hidden: Tensor) -> Tensor:
+    """keys (B, 1, 1, T) added to scores, hidden (B or 1, T, T) -> (B, 1, T, T)."""
+    return keys.masked_fill(hidden[:, None], -math.inf)
