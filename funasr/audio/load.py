@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr.arrays import Samples
-from funasr.audio.decoders import check_rate
+from funasr.audio.decoders import check_rate, reason
 from funasr.audio.samples import LOUDEST_FLOAT, float_scale
 from funasr.audio.sources import name_of, open_decoder
-from funasr.errors import OptionError
+from funasr.errors import AudioDecodeError, OptionError
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class AudioStream:
             resampler = None
             scale: float | None = None
             repaired = 0
-            for block in self._decoder.blocks():
+            for block in self._decoded():
                 if scale is None:
                     scale = float_scale(block, self.name) if self._decoder.is_float_pcm else 1.0
                 block, bad = _repaired(block, scale)
@@ -74,6 +74,12 @@ class AudioStream:
                 )
         finally:
             self.close()
+
+    def _decoded(self) -> Iterator[NDArray[np.float32]]:
+        try:
+            yield from self._decoder.blocks()
+        except Exception as error:  # the libraries' own: whatever a damaged file makes them raise
+            raise AudioDecodeError(f"cannot decode {self.name}: {reason(error)}") from error
 
     def _resampler(self) -> Any:
         import soxr

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
-from funasr.audio.decoders import ArrayDecoder, AvDecoder, Decoder, PcmDecoder, SoundfileDecoder, check_rate
+from funasr.audio.decoders import ArrayDecoder, Decoder, PcmDecoder, SoundfileDecoder, check_rate
 from funasr.audio.download import download, is_url, shown_url
+from funasr.audio.libav import AvDecoder
 from funasr.audio.samples import array_samples, describe, is_array, is_number_list
 from funasr.audio.sniff import SNIFF_BYTES, looks_like_container, may_be_mpeg
 from funasr.errors import AudioDecodeError, InputError, did_you_mean

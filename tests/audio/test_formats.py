@@ -237,3 +237,32 @@ def test_mp3_inside_wav_is_decoded_without_noise_on_stderr(capfd: pytest.Capture
     load_audio(bytes(data))
     output = capfd.readouterr()
     assert output.out == output.err == ""
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "tolerance"),
+    [
+        ("wav", "pcm_u8", 1 / 128),
+        ("wav", "pcm_s24le", 1e-4),
+        ("wav", "pcm_s64le", 1e-4),
+        ("mov", "pcm_f64le", 1e-4),
+        ("matroska", "pcm_f32le", 1e-4),
+    ],
+)
+def test_pcm_of_every_width_is_read(container: str, codec: str, tolerance: float) -> None:
+    heard = load_audio(encoded(tone(), RATE, container, codec))
+    np.testing.assert_allclose(heard, tone(), atol=tolerance)
+
+
+def test_a_recording_that_changes_its_rate_and_channels_goes_on() -> None:
+    low = encoded(tone(1.0, 22_050), 22_050, "adts", "aac")
+    high = encoded(np.stack([tone(1.0, 44_100)] * 2, axis=1), 44_100, "adts", "aac")
+
+    for data in (low + high, high + low):
+        heard = load_audio(data)
+        assert len(heard) == pytest.approx(2 * RATE, rel=0.1)
+        for half in (heard[4000:12_000], heard[-12_000:-4000]):
+            spectrum = np.abs(np.fft.rfft(half * np.hanning(len(half))))
+            assert np.argmax(spectrum) * RATE / len(half) == pytest.approx(440.0, abs=3.0)
+    assert load_channels(low + high).shape[0] == 1
+    assert load_channels(high + low).shape[0] == 2
