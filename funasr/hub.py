@@ -13,10 +13,14 @@ import json
 import logging
 import os
 import re
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from funasr.aliases import ALIASES
 from funasr.errors import HubError, MissingDependencyError, ModelNotFoundError, OptionError, did_you_mean
@@ -39,13 +43,13 @@ def resolve(
     revision: str | None = None,
     offline: bool = False,
     check_latest: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
 ) -> Path:
     """The directory of a model.
 
     name: a directory, `bundled-...`, a name in ALIASES or a hub id such as "iic/SenseVoiceSmall".
     offline: never ask the network; FUNASR_OFFLINE=1 and HF_HUB_OFFLINE=1 do the same.
-    progress: let the hub client draw its progress bars on stderr.
+    progress: let the hub client draw its progress bars on stderr; None: if that is a terminal.
 
     Raises ModelNotFoundError for a name nobody knows, HubError for a download that failed (with its cause),
     OptionError for an unknown hub.
@@ -70,7 +74,7 @@ def resolve(
             "or give a directory."
         )
     try:
-        fetched = _download(side, model_id, wanted, progress)
+        fetched = _download(side, model_id, wanted, sys.stderr.isatty() if progress is None else progress)
     except HubError as error:
         if cached is None or lacking:
             raise
@@ -201,6 +205,7 @@ def _download(hub: str, model_id: str, revision: str | None, progress: bool) -> 
         with contextlib.nullcontext() if progress else _quiet(hub):
             if hub == "hf":
                 return Path(_hf_client()(model_id, revision=revision, library_name="funasr"))
+            _reach_modelscope()
             return Path(
                 _ms_client()(model_id, revision=revision, user_agent={"third_party": "funasr"}, max_workers=4)
             )
@@ -210,6 +215,17 @@ def _download(hub: str, model_id: str, revision: str | None, progress: bool) -> 
         # Every client raises its own tree of errors, and requests', httpx's and the system's besides.
         where = f"{model_id}{f' at revision {revision}' if revision else ''} from {HUB_NAMES[hub]}"
         raise HubError(f"cannot fetch {where}: {_explain(error, hub)}") from error
+
+
+def _reach_modelscope() -> None:
+    """Fail at once where there is no network: the client would try again for half a minute without a word."""
+    if {"http", "https", "all"} & set(getproxies()):
+        return  # only the proxy is reached from here
+    names = ("MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN")
+    given = next((value for value in map(os.environ.get, names) if value), "www.modelscope.cn")
+    url = urlsplit(given if "//" in given else f"https://{given}")
+    port = url.port or (80 if url.scheme == "http" else 443)
+    socket.create_connection((url.hostname or given, port), timeout=10).close()
 
 
 def _hf_client() -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from funasr import AutoModel, hub, registry
+from funasr.aliases import ALIASES, Alias
 from funasr.errors import ModelNotFoundError, OptionError
 from funasr.register import Tables, tables
 
@@ -75,17 +76,19 @@ def test_tables_are_printed_by_either_name(capsys: pytest.CaptureFixture[str]) -
     assert "model_classes" not in out
 
 
-@pytest.mark.parametrize("name", ["ct-punc", "funasr/campplus"])
-def test_a_released_model_of_another_kind_is_refused_before_it_is_downloaded(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_a_released_model_of_a_kind_that_is_not_there_yet_is_refused_before_it_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_download(*_: object, **__: object) -> None:
         pytest.fail("asked the hub")
 
     monkeypatch.setattr(hub, "resolve", no_download)
+    unknown = Alias("new-kind", "a task", "NewKind", "iic/new-kind", None)
+    monkeypatch.setitem(ALIASES, unknown.name, unknown)
 
-    with pytest.raises(ModelNotFoundError, match="in this release"):
-        AutoModel(model=name)
+    for name in (unknown.name, unknown.ms):
+        with pytest.raises(ModelNotFoundError, match="no model class 'NewKind' in this release"):
+            AutoModel(model=name)
 
 
 def test_a_model_without_torch_says_what_to_install() -> None:
