@@ -202,10 +202,11 @@ def _cached_hf(model_id: str, revision: str | None) -> Path | None:
 def _download(hub: str, model_id: str, revision: str | None, progress: bool) -> Path:
     logger.info("fetching %s from %s", model_id, HUB_NAMES[hub])
     try:
+        if hub == "ms":
+            _reach_modelscope()
         with contextlib.nullcontext() if progress else _quiet(hub):
             if hub == "hf":
                 return Path(_hf_client()(model_id, revision=revision, library_name="funasr"))
-            _reach_modelscope()
             return Path(
                 _ms_client()(model_id, revision=revision, user_agent={"third_party": "funasr"}, max_workers=4)
             )
