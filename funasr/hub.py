@@ -99,14 +99,24 @@ def missing_files(folder: Path) -> list[str]:
     """Files that a finished download of the model in `folder` would have; empty when all is there."""
     if not any(folder.iterdir()):
         return ["any file"]
+    begun = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.incomplete"))]
     try:
-        named = json.loads((folder / "configuration.json").read_text(encoding="utf-8"))["file_path_metas"]
-        needed = [named.get("config"), named.get("init_param")]
+        metas = json.loads((folder / "configuration.json").read_text(encoding="utf-8"))["file_path_metas"]
+        needed = list(_needed(metas, weights=not any(folder.glob("*.onnx"))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         needed = []  # no such file, or one that modeldir.py explains better
-    if any(folder.glob("*.onnx")):
-        needed = needed[:1]
-    return [entry for entry in needed if isinstance(entry, str) and entry and not (folder / entry).exists()]
+    absent = [name for name in needed if not (folder / name).exists()]
+    return list(dict.fromkeys([name.removesuffix(".incomplete") for name in begun] + absent))
+
+
+def _needed(metas: dict[str, Any], weights: bool) -> Iterator[str]:
+    """The files in `file_path_metas` that no model goes without; it may name others that nobody shipped."""
+    wanted = {"config", "token_list", "bpemodel", "cmvn_file"} | ({"init_param"} if weights else set())
+    for key, value in metas.items():
+        if isinstance(value, dict):
+            yield from _needed(value, weights)
+        elif key in wanted and isinstance(value, str) and value:
+            yield value
 
 
 def _folder(name: str) -> Path | None:

@@ -156,6 +156,24 @@ def test_a_download_that_was_broken_off_is_finished_and_not_used(run: Run, ms: F
     assert (folder / "model.pt").read_bytes() == b"weights"
 
 
+def test_what_a_finished_download_has_is_read_from_configuration_json(tmp_path: Path) -> None:
+    assert hub.missing_files(tmp_path) == ["any file"]
+    (tmp_path / "config.yaml").touch()
+    assert hub.missing_files(tmp_path) == []
+    (tmp_path / "configuration.json").write_text(
+        '{"file_path_metas": {"init_param": "model.pt", "config": "config.yaml", "jieba_usr_dict": "jieba",'
+        ' "tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"},'
+        ' "frontend_conf": {"cmvn_file": "am.mvn"}}}'
+    )
+    (tmp_path / "am.mvn.incomplete").touch()
+    assert hub.missing_files(tmp_path) == ["am.mvn", "model.pt", "tokens.json"]
+    (tmp_path / "am.mvn.incomplete").rename(tmp_path / "am.mvn")
+    (tmp_path / "tokens.json").touch()
+    assert hub.missing_files(tmp_path) == ["model.pt"]
+    (tmp_path / "model.onnx").touch()
+    assert hub.missing_files(tmp_path) == [], "for onnxruntime"
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [(200, "no such model"), (403, "access is not granted"), (401, "asks for a login")]
 )
