@@ -7,6 +7,8 @@ this file, and `pack_linear` leaves a layer as it is when they are missing.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,6 +46,12 @@ class PackedLinear(nn.Module):
     def relu(self, x: Tensor) -> Tensor:
         """relu(forward(x)), in one pass."""
         return self._apply_packed(x, "relu")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a packed layer cannot be copied or pickled: load the network again instead")
+
+    def _save_to_state_dict(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a packed network has no weights to save: save it before prepare_for_inference")
 
     def _apply_packed(self, x: Tensor, then: str) -> Tensor:
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, then, [], "")
