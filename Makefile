@@ -1,6 +1,7 @@
 # PYTHON is any Python 3.10 or newer; all else is installed into .venv. `make demo` needs nothing but that.
 PYTHON ?= python3
 VENV ?= .venv
+DATA ?= ../shared/data
 export PYTHON VENV
 
 SAMPLES = $(sort $(wildcard $(addprefix funasr/bundled/samples/*., flac mp3 wav ogg m4a)))
@@ -23,13 +24,17 @@ slow: ## The tests that take minutes
 	@scripts/install dev
 	@scripts/test -m "slow and not gpu and not reference"
 
-bench: ## Every benchmark, one after the other
+bench: ## Speed here and now; accuracy too where DATA, a folder of recordings, is there
 	@scripts/install dev
-	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || exit 1; done
+	$(VENV)/bin/python benchmarks/import_time.py
+	$(VENV)/bin/python benchmarks/fbank.py
+	$(VENV)/bin/python benchmarks/vad.py funasr/bundled/fsmn-vad-small
+	@if [ -d "$(DATA)" ]; then for script in benchmarks/*accuracy.py; do \
+	    echo "$$script"; $(VENV)/bin/python "$$script" --data "$(DATA)" || exit 1; done; fi
 
-parity: ## Our results beside those of upstream (FUNASR_REFERENCE_PYTHON: a Python that has it installed)
+parity: ## Our results beside upstream's: FUNASR_REFERENCE_PYTHON=... make parity ARGS="--models DIR --audio a.wav"
 	@scripts/install dev
-	$(VENV)/bin/python scripts/parity.py
+	$(VENV)/bin/python scripts/parity.py $(ARGS)
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache
