@@ -5,7 +5,7 @@ All times are integer milliseconds from the start of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,20 +52,38 @@ class Transcript:
     """The model gives times: `timestamp` is part of the result, one pair a token."""
     spaced: bool = False
     """`text` has a space between any two tokens (as upstream's timestamp models return it)."""
+    punctuated: bool = False
+    """The tokens went through a punctuation model: `text` is written as sentences are."""
     error: str | None = None
 
     @property
     def text(self) -> str:
-        """The tokens as a line of text; segments are separated by a space."""
-        if not self.segments:
+        """The tokens as a line of text; segments are separated by a space, unless sentences are."""
+        if self.punctuated and all(segment.channel is None for segment in self.segments):
             return self.text_of(0, len(self.tokens))
-        parts = (self.text_of(segment.first_token, segment.stop_token) for segment in self.segments)
-        return " ".join(part for part in parts if part)
+        return self._by_segment(self.text_of)
+
+    @property
+    def raw_text(self) -> str:
+        """The text without marks, as it is without a punctuation model."""
+        return self._by_segment(self._raw_text_of)
 
     def text_of(self, first: int, stop: int) -> str:
         """The text of `tokens[first:stop]`."""
+        if self.punctuated:
+            return join_sentences(self.tokens[first:stop], spaced=self.spaced)
         words = [(token.text, token.mark) for token in self.tokens[first:stop]]
         return " ".join(word + mark for word, mark in words) if self.spaced else join_words(words)
+
+    def _raw_text_of(self, first: int, stop: int) -> str:
+        words = [token.text for token in self.tokens[first:stop]]
+        return " ".join(words) if self.spaced else join_words((word, "") for word in words)
+
+    def _by_segment(self, text_of: Callable[[int, int], str]) -> str:
+        if not self.segments:
+            return text_of(0, len(self.tokens))
+        parts = (text_of(segment.first_token, segment.stop_token) for segment in self.segments)
+        return " ".join(part for part in parts if part)
 
     def to_dict(self) -> dict[str, Any]:
         """The public dict with upstream's keys.
@@ -115,4 +133,25 @@ def join_words(words: Iterable[tuple[str, str]]) -> str:
             text += " "
         text += word + mark
         blank = is_latin_char(word[-1]) or (bool(mark) and mark.isascii())
+    return text
+
+
+def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
+    """Words with marks -> text: as upstream, blanks stand only between ASCII words, or a sentence and one.
+
+    `spaced`: without marks there would be a blank between any two words, so that `3` and `5` are not 35.
+    """
+    text = ""
+    before: Token | None = None
+    for token in tokens:
+        if not token.text:
+            continue
+        if before is not None and token.text[0].isascii():
+            parted = (
+                spaced or before.mark or (is_latin_char(before.text[-1]) and not is_cjk_char(token.text[0]))
+            )
+            if before.mark in {"。", "？"} or (before.text[0].isascii() and parted):
+                text += " "
+        text += token.text + token.mark
+        before = token
     return text

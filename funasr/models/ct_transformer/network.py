@@ -62,7 +62,7 @@ class CTTransformer(nn.Module):
     def label(
         self, ids: NDArray[np.int64], lengths: NDArray[np.int64], boundaries: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """ids (B, T), lengths (B,) >= 1 -> the best label of each word (B, T); at padding it means nothing."""
+        """ids (B, T), lengths (B,) >= 1 -> the best label of each word (B, T); meaningless at padding."""
         device = self.embed.weight.device
         logits = self(
             torch.from_numpy(ids).to(device),

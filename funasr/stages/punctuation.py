@@ -1,0 +1,284 @@
+"""Punctuation: texts or recognized words in, marks after words out. Whole texts, and live ones call by call.
+
+A network reads a text in windows of 20 words. What follows the last sentence end of a window is read again
+with the next one, so the windows of a text come one after the other; those of several texts share batches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from funasr.result import Transcript
+from funasr.stages.protocols import PunctuationNetwork
+from funasr.text.marks import COMMA, SENTENCE_ENDS, MarkTable, closed_label, write_live, write_text
+from funasr.text.words import Split, WordVocabulary, split_words
+
+Labels = NDArray[np.int64]
+
+SPLIT_SIZE = 20
+"""Words that a window adds to those carried over; what the released models are run with."""
+LONGEST_SENTENCE = 200
+"""A window of more words than this may also end at a comma."""
+BATCH_WORDS = 4096
+"""Words in a batch, padding included; a single longer window goes alone."""
+MAX_PADDING = 0.2
+"""Most padding in a batch, as a share of it."""
+MOST_CARRIED = 512
+"""Words of a live text that are remembered when no sentence ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Punctuated:
+    """A text with its marks. No words: an empty text."""
+
+    text: str
+    words: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
+    """One a word: its place in the model's `punc_list`. Of a live call, those of the words it carried too."""
+
+    def punc_array(self) -> Labels | None:
+        """Upstream's array: labels a word, of a word of several Chinese characters one a character."""
+        if not self.words:
+            return None
+        array: list[int] = []
+        for word, label in zip(self.words, self.labels, strict=True):
+            if "\u0e00" <= word[0] <= "\u9fa5":
+                array += [1] * (len(word) - 1)
+            array.append(label)
+        return np.asarray(array, dtype=np.int64)
+
+
+class Punctuator:
+    """Immutable: any number of threads may call one."""
+
+    def __init__(
+        self,
+        network: PunctuationNetwork,
+        vocabulary: WordVocabulary,
+        marks: MarkTable | None = None,
+        *,
+        split: Split = split_words,
+        live: bool = False,
+    ) -> None:
+        """`live`: the network is one of live texts, and writes as such."""
+        self.network = network
+        self.vocabulary = vocabulary
+        self.marks = marks or MarkTable()
+        self.split = split
+        self.live = live
+
+    def punctuate(self, texts: Sequence[str]) -> list[Punctuated]:
+        """One result a text, each as it is alone. Marks that a text has already are words like others."""
+        words = [self.split(text) for text in texts]
+        return [
+            self._written(split, windows) for split, windows in zip(words, self._read_all(words), strict=True)
+        ]
+
+    def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
+        """Reads tokens; writes their marks. Words and times are untouched, silence passes through.
+
+        Channels that were kept apart are texts of their own. A mark inside of a word is left out.
+        """
+        channels = [(number, *of) for number, one in enumerate(transcripts) for of in _channels(one)]
+        words = [self.split(text) for _, text, _ in channels]
+        tokens = [list(transcript.tokens) for transcript in transcripts]
+        for (number, _, places), split, labels in zip(channels, words, self.label(words), strict=True):
+            texts = [tokens[number][place].text for place in places]
+            for index, mark in _attach(texts, split, self._closed(split, labels), self.marks):
+                place = places[index]
+                tokens[number][place] = replace(tokens[number][place], mark=mark)
+        return [
+            replace(transcript, tokens=tuple(marked), punctuated=True)
+            for transcript, marked in zip(transcripts, tokens, strict=True)
+        ]
+
+    def label(self, texts: Sequence[Sequence[str]], boundaries: Sequence[int] = ()) -> list[list[int]]:
+        """The label of each word of each text, as the network gave it.
+
+        `boundaries`: how many words at the beginning of each text are known from earlier calls.
+        """
+        return [windows.labels.tolist() for windows in self._read_all(texts, boundaries)]
+
+    def stream(self) -> PunctuationStream:
+        """A live text: what was said is remembered up to its last sentence end."""
+        return PunctuationStream(self)
+
+    def _written(self, words: Sequence[str], windows: _Windows) -> Punctuated:
+        if not words:
+            return Punctuated(text="")
+        labels = windows.labels.tolist()
+        if self.live:
+            text = write_live(words, labels, self.marks)
+        else:
+            text = write_text(((words[run], labels[run]) for run in windows.runs), self.marks)
+            labels = self._closed(words, labels)
+        return Punctuated(text=text, words=tuple(words), labels=tuple(labels))
+
+    def _closed(self, words: Sequence[str], labels: Sequence[int]) -> list[int]:
+        """The labels of a whole text: at its end is the end of a sentence."""
+        return [*labels[:-1], closed_label(self.marks, words[-1], labels[-1])]
+
+    def _read_all(self, texts: Sequence[Sequence[str]], boundaries: Sequence[int] = ()) -> list[_Windows]:
+        every = [
+            _Windows(self.vocabulary.ids(words), boundary, self.marks)
+            for words, boundary in zip(texts, boundaries or [0] * len(texts), strict=True)
+        ]
+        while reading := [windows for windows in every if not windows.done]:
+            for batch in _batches(reading):
+                self._read(batch)
+        return every
+
+    def _read(self, batch: Sequence[_Windows]) -> None:
+        """One window of each text."""
+        lengths = np.asarray([windows.length for windows in batch], dtype=np.int64)
+        ids = np.zeros((len(batch), int(lengths.max())), dtype=np.int64)
+        for row, windows in zip(ids, batch, strict=True):
+            row[: windows.length] = windows.ids
+        boundaries = np.asarray([windows.boundary for windows in batch], dtype=np.int64)
+        labels = self.network.label(ids, lengths, boundaries)
+        for row, windows in zip(labels, batch, strict=True):
+            windows.accept(row[: windows.length])
+
+
+class PunctuationStream:
+    """A live text, call by call. A mark is written when what follows it is known."""
+
+    def __init__(self, punctuator: Punctuator) -> None:
+        self._punctuator = punctuator
+        self._carried: list[str] = []
+        self._last_label = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the carried words, which are MOST_CARRIED at most."""
+        return sum(sys.getsizeof(word) for word in self._carried)
+
+    def accept(self, text: str) -> Punctuated:
+        """More text -> it with its marks, after the mark that was left open before; the last one stays open.
+
+        `words` and `labels` are those of the carried words and the new ones.
+        """
+        new = self._punctuator.split(text)
+        if not new:
+            return Punctuated(text="")
+        known = len(self._carried)
+        words = [*self._carried, *new]
+        [labels] = self._punctuator.label([words], [known])
+        marks = self._punctuator.marks
+        self._carried = words[_after_last_sentence(labels, marks) :][-MOST_CARRIED:]
+        self._last_label = labels[-1]
+        return Punctuated(
+            text=write_live(words, labels, marks, known), words=tuple(words), labels=tuple(labels)
+        )
+
+    def flush(self) -> str:
+        """No more text will come -> the mark at its end; an empty string for no text."""
+        words, self._carried = self._carried, []
+        if not words:
+            return ""
+        marks = self._punctuator.marks
+        return marks.mark(closed_label(marks, words[-1], self._last_label))
+
+
+class _Windows:
+    """One text on its way through the network."""
+
+    def __init__(self, ids: Labels, boundary: int, marks: MarkTable) -> None:
+        self.boundary = boundary
+        self.labels = np.zeros_like(ids)
+        """Final up to where the next window starts."""
+        self.runs: list[slice] = []
+        """The stretches that windows handed out, each up to the end of a sentence."""
+        self._ids = ids
+        self._marks = marks
+        self._start, self._stop = 0, min(SPLIT_SIZE, len(ids))
+
+    @property
+    def done(self) -> bool:
+        return self._start == len(self._ids)
+
+    @property
+    def length(self) -> int:
+        """Words of the next window."""
+        return self._stop - self._start
+
+    @property
+    def ids(self) -> Labels:
+        """(length,) the next window."""
+        return self._ids[self._start : self._stop]
+
+    def accept(self, labels: Labels) -> None:
+        """labels (length,) of the next window: keep the sentences that end in it, and go on."""
+        self.labels[self._start : self._stop] = labels
+        stop = self._stop if self._stop == len(self._ids) else self._cut(labels.tolist())
+        if stop > self._start:
+            self.runs.append(slice(self._start, stop))
+            self._start = stop
+        self._stop = min(self._stop + SPLIT_SIZE, len(self._ids))
+
+    def _cut(self, labels: Sequence[int]) -> int:
+        """Where the last sentence of a window that is not the last one ends; its start when none does."""
+        marks = [self._marks.mark(label) for label in labels]
+        # As upstream: neither the first two words of a window nor its last one end a sentence.
+        inner = range(len(marks) - 2, 1, -1)
+        end = next((i for i in inner if marks[i] in SENTENCE_ENDS), None)
+        if end is None and len(marks) > LONGEST_SENTENCE:
+            end = next((i for i in inner if marks[i] == COMMA), None)
+            if end is not None:
+                self.labels[self._start + end] = self._marks.sentence_end_id
+        return self._start if end is None else self._start + end + 1
+
+
+def _batches(reading: Sequence[_Windows]) -> Iterator[list[_Windows]]:
+    """Windows of similar length; every one occurs once."""
+    batch: list[_Windows] = []
+    words = 0
+    for windows in sorted(reading, key=lambda windows: windows.length):
+        padded = windows.length * (len(batch) + 1)
+        if batch and (padded > BATCH_WORDS or padded - words - windows.length > MAX_PADDING * padded):
+            yield batch
+            batch, words = [], 0
+        batch.append(windows)
+        words += windows.length
+    if batch:
+        yield batch
+
+
+def _after_last_sentence(labels: Sequence[int], marks: MarkTable) -> int:
+    # As upstream: a sentence end after one of the first two words, or the last one, is not looked at.
+    inner = range(len(labels) - 2, 1, -1)
+    return next((i + 1 for i in inner if marks.mark(labels[i]) in SENTENCE_ENDS), 0)
+
+
+def _channels(transcript: Transcript) -> list[tuple[str, list[int]]]:
+    """The text of each channel, and which tokens it is made of."""
+    found = []
+    for channel in {token.channel: None for token in transcript.tokens}:
+        places = [place for place, token in enumerate(transcript.tokens) if token.channel == channel]
+        segments = tuple(segment for segment in transcript.segments if segment.channel == channel)
+        found.append((replace(transcript, segments=segments).raw_text, places))
+    return found
+
+
+def _attach(
+    tokens: Sequence[str], words: Sequence[str], labels: Sequence[int], marks: MarkTable
+) -> Iterator[tuple[int, str]]:
+    """(which token, its mark). Tokens and words cut the same characters, perhaps at different places."""
+    ends = dict(zip(_ends(tokens), range(len(tokens)), strict=True))
+    for word, label, end in zip(words, labels, _ends(words), strict=True):
+        mark = marks.written(word, label)
+        if mark and end in ends:
+            yield ends[end], mark
+
+
+def _ends(words: Iterable[str]) -> Iterator[int]:
+    """Characters up to the end of each word, white space not counted."""
+    end = 0
+    for word in words:
+        end += len("".join(word.split()))
+        yield end
