@@ -183,7 +183,7 @@ def test_flac_goes_on_after_damage(caplog: pytest.LogCaptureFixture) -> None:
 
     heard = load_audio(bytes(data))
 
-    assert len(heard) > 59 * RATE
+    assert len(heard) > 58 * RATE  # some blocks are lost: how many depends on the release of libav
     np.testing.assert_allclose(heard[-20 * RATE :], noise[-20 * RATE :], atol=1e-4)
 
 
