@@ -3,7 +3,7 @@
 Run with the reference's python (upstream installed in an environment of its own) and a directory in
 the official layout of fsmn-vad (any weights: the network is replaced by the script):
 
-    $FUNASR_REFERENCE_PYTHON tests/golden/make_vad.py MODEL_DIR
+    $FUNASR_REFERENCE_PYTHON tests/golden/make_vad.py MODEL_DIR [OUT]
 """
 
 import json
@@ -137,9 +137,9 @@ def main():
     for case in cases():
         case["value"] = upstream(folder, case)
         done.append(case)
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(done, separators=(",", ":")).replace('{"options"', '\n{"options"') + "\n")
-    print(f"{len(done)} cases, {OUT.stat().st_size} bytes -> {OUT}")
+    out = Path(sys.argv[2]) if len(sys.argv) > 2 else OUT
+    out.write_text(json.dumps(done, separators=(",", ":")).replace('{"options"', '\n{"options"') + "\n")
+    print(f"{len(done)} cases, {out.stat().st_size} bytes -> {out}")
 
 
 if __name__ == "__main__":
