@@ -97,7 +97,7 @@ def read_corpora(data: Path) -> tuple[Corpus, Corpus]:
 
 
 class Recordings:
-    """An `ExampleSource`: made-up recordings without end; (seed, epoch, index) decides everything about one."""
+    """An `ExampleSource`: made-up recordings without end, each decided by (seed, epoch, index)."""
 
     def __init__(
         self, corpus: Corpus, teacher: Teacher, frontend: WavFrontend, count: int, *, seed: int
