@@ -208,7 +208,7 @@ class AutoModel:
         detector = self._vad.detector
         assert detector is not None
         chosen = detector.options.override(options.vad)
-        return lambda: DetectedSegments(detector.stream(chosen))
+        return lambda: DetectedSegments(detector.file_stream(chosen))
 
     def _opener(self, rate: int, options: CallOptions) -> Callable[[Item], AudioStream]:
         def open_sound(item: Item) -> AudioStream:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from funasr.arrays import Samples
 from funasr.errors import OptionError
 from funasr.result import Segment
+from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
+from funasr.vad.segments import finished
 
 # Sound scored at once, in windows.
 BLOCK_WINDOWS = 512
@@ -93,10 +95,14 @@ class SileroDetector:
         block = BLOCK_WINDOWS * self._scorer.window_samples
         for piece in [sound] if isinstance(sound, np.ndarray) else sound:
             for start in range(0, len(piece), block):
-                yield from stream.accept(piece[start : start + block])
-        yield from stream.flush()
+                yield from finished(stream.accept(piece[start : start + block]))
+        yield from finished(stream.flush())
 
-    def stream(self, options: SileroOptions | None = None) -> SileroStream:
+    def file_stream(self, options: SileroOptions | None = None) -> SileroStream:
+        return self.stream(options)
+
+    def stream(self, options: SileroOptions | None = None, *, chunk_ms: int | None = None) -> SileroStream:
+        """A live stream; `chunk_ms` has no effect on it."""
         return SileroStream(self._scorer, options or self.options)
 
 
@@ -111,7 +117,10 @@ class _Speech:
 
 
 class SileroStream:
-    """Segments of one live stream. How the audio is cut into pieces never changes them."""
+    """Speech in one live stream. How the audio is cut into pieces never changes what is found.
+
+    Starts are told together with ends: only then are they certain.
+    """
 
     def __init__(self, scorer: WindowScorer, options: SileroOptions) -> None:
         self._scorer, self._options = scorer, options
@@ -125,17 +134,34 @@ class SileroStream:
         self._held: _Speech | None = None  # complete, but the next one may be near
         self._floor = 0  # no segment starts before this
 
-    def accept(self, samples: Samples) -> list[Segment]:
-        """samples (N,) -> the segments that are certain now."""
+    @property
+    def in_speech(self) -> bool:
+        return self._open is not None
+
+    @property
+    def earliest_start_ms(self) -> int:
+        """No segment that is still to end starts before this: sound older than it can be forgotten."""
+        speech = self._held or self._open
+        first = self._seen if speech is None else speech.start
+        pad = self._samples(self._options.silero_speech_pad_ms)
+        return self._ms(max(first - pad, self._floor))
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what is remembered, in bytes; bounded by `max_single_segment_time`."""
+        return int(self._waiting.nbytes + 8 * len(self._scores) + self._state.nbytes)
+
+    def accept(self, samples: Samples) -> list[Event]:
+        """samples (N,) -> what is certain now."""
         waiting = np.concatenate([self._waiting, samples])
         count = len(waiting) // self._window
         self._waiting = waiting[count * self._window :].copy()
         return self._score(waiting[: count * self._window].reshape(count, self._window))
 
-    def flush(self) -> list[Segment]:
+    def flush(self) -> list[Event]:
         """No more sound will come: what is open ends."""
         length = self._seen + len(self._waiting)
-        found: list[Segment] = []
+        found: list[Event] = []
         if len(self._waiting):
             padded = np.pad(self._waiting, (0, self._window - len(self._waiting)))
             found += self._score(padded[None])
@@ -144,22 +170,22 @@ class SileroStream:
             found += self._finish(replace(self._open, end=length))
             self._open = None
         if self._held is not None:
-            found.append(self._release(length))
+            found += self._release(length)
         return found
 
-    def _score(self, windows: NDArray[np.float32]) -> list[Segment]:
-        found: list[Segment] = []
+    def _score(self, windows: NDArray[np.float32]) -> list[Event]:
+        found: list[Event] = []
         for start in range(0, len(windows), BLOCK_WINDOWS):
             scores, self._state = self._scorer.score(windows[start : start + BLOCK_WINDOWS], self._state)
             for score in scores.tolist():
                 found += self._step(score)
         return found
 
-    def _step(self, score: float) -> list[Segment]:
+    def _step(self, score: float) -> list[Event]:
         """One more window."""
         options, at = self._options, self._seen
         self._seen += self._window
-        found: list[Segment] = []
+        found: list[Event] = []
         threshold = options.silero_threshold
         if score >= threshold:
             self._silent_since = None
@@ -180,10 +206,10 @@ class SileroStream:
                 found += self._cut(self._open, longest // self._window)
         gap = 2 * self._samples(options.silero_speech_pad_ms)
         if self._held is not None and self._open is None and self._seen - self._held.end >= gap:
-            found.append(self._release(self._seen))
+            found += self._release(self._seen)
         return found
 
-    def _cut(self, long: _Speech, windows: int) -> list[Segment]:
+    def _cut(self, long: _Speech, windows: int) -> list[Event]:
         """End the open segment at its deepest pause, at most `windows` long, and go on behind it."""
         half = windows // 2
         place = half + int(np.argmin(self._scores[half : windows + 1]))
@@ -192,16 +218,16 @@ class SileroStream:
         self._open = _Speech(at, at, cut_before=True)
         return self._finish(replace(long, end=at, cut_after=True))
 
-    def _finish(self, speech: _Speech) -> list[Segment]:
+    def _finish(self, speech: _Speech) -> list[Event]:
         """A complete stretch; too short ones vanish, unless they are the rest of something longer."""
         shortest = self._samples(self._options.silero_min_speech_duration_ms)
         if speech.end - speech.start <= shortest and not speech.cut_before:
             return []
-        found = [self._release(speech.start)] if self._held is not None else []
+        found = self._release(speech.start) if self._held is not None else []
         self._held = speech
         return found
 
-    def _release(self, until: int) -> Segment:
+    def _release(self, until: int) -> list[Event]:
         """The held stretch, padded; what follows begins at `until` or later."""
         held = self._held
         assert held is not None
@@ -213,7 +239,8 @@ class SileroStream:
             gap = max(until - held.end, 0)
             end += pad if gap >= 2 * pad else gap // 2
         self._floor = end
-        return Segment(start_ms=self._ms(start), end_ms=self._ms(end))
+        start_ms, end_ms = self._ms(start), self._ms(end)
+        return [SpeechStart(start_ms), SpeechEnd(start_ms, end_ms)]
 
     def _samples(self, milliseconds: int) -> int:
         return milliseconds * self._options.silero_sampling_rate // 1000

@@ -51,18 +51,17 @@ class SpeechDetector:
         self, sound: Samples | Iterable[Samples], options: VadOptions | None = None
     ) -> Iterator[Segment]:
         """The same, each segment as soon as it has ended, so that audio can be cut while it is being read."""
-        chosen = options or self.options
-        stream = VadStream(
-            self._scorer,
-            self._frontend,
-            chosen,
-            chunk_ms=OFFLINE_CHUNK_MS if chosen.dynamic_silence else None,
-        )
+        stream = self.file_stream(options)
         block = self._frontend.fs * BLOCK_MS // 1000
         for piece in [sound] if isinstance(sound, np.ndarray) else sound:
             for start in range(0, len(piece), block):
                 yield from finished(stream.accept(piece[start : start + block]))
         yield from finished(stream.flush())
+
+    def file_stream(self, options: VadOptions | None = None) -> VadStream:
+        """A stream for a recording that is there already: nobody waits for its events."""
+        chosen = options or self.options
+        return self.stream(chosen, chunk_ms=OFFLINE_CHUNK_MS if chosen.dynamic_silence else None)
 
     def stream(self, options: VadOptions | None = None, *, chunk_ms: int | None = None) -> VadStream:
         """A live stream. `chunk_ms`: see VadStream."""

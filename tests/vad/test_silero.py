@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from funasr.errors import OptionError
 from funasr.stages.silero import SileroDetector, SileroOptions
+from funasr.vad.segments import finished
 
 
 class Loudness:
@@ -20,7 +21,7 @@ class Loudness:
     window_samples = 512
 
     def initial_state(self) -> Any:
-        return None
+        return np.zeros(1, np.float32)
 
     def score(self, windows: NDArray[np.float32], state: Any) -> tuple[NDArray[np.float32], Any]:
         return windows[:, 0], state
@@ -33,8 +34,8 @@ def sound(*runs: tuple[float, int]) -> NDArray[np.float32]:
 
 def detect(samples: NDArray[np.float32], cuts: Sequence[int] = (), **options: Any) -> list[tuple[int, int]]:
     stream = SileroDetector(Loudness(), SileroOptions(**options)).stream()
-    found = [segment for part in np.split(samples, list(cuts)) for segment in stream.accept(part)]
-    return [(segment.start_ms, segment.end_ms) for segment in found + stream.flush()]
+    events = [event for part in np.split(samples, list(cuts)) for event in stream.accept(part)]
+    return [(segment.start_ms, segment.end_ms) for segment in finished(events + stream.flush())]
 
 
 def test_speech_is_padded_on_both_sides() -> None:
@@ -103,3 +104,17 @@ def test_how_a_stream_is_cut_changes_nothing(
 def test_values_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         SileroOptions(**wrong)
+
+
+def test_no_segment_starts_before_what_the_stream_says_may_be_forgotten() -> None:
+    stream = SileroDetector(Loudness(), SileroOptions(max_single_segment_time=2000)).stream()
+    samples = sound((0.1, 50), (0.9, 100), (0.1, 5), (0.9, 20), (0.1, 50), (0.9, 30), (0.1, 300))
+    earliest, sizes = 0, []
+    for window in samples.reshape(-1, 512):
+        for segment in finished(stream.accept(window)):
+            assert segment.start_ms >= earliest
+        earliest = stream.earliest_start_ms
+        sizes.append(stream.nbytes)
+
+    assert earliest > 15_000
+    assert max(sizes) < 3000
