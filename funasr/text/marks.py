@@ -42,7 +42,7 @@ class MarkTable:
         return table
 
     def mark(self, label: int) -> str:
-        """What is written for a label; an empty string for none."""
+        """What is written for a label; nothing for `_` and for "unknown", which upstream would print."""
         mark = self.marks[label]
         return "" if mark in _NO_MARK else mark
 
@@ -96,12 +96,11 @@ def write_live(words: Sequence[str], labels: Sequence[int], table: MarkTable, kn
 
     `known` words at the beginning were written before; only the mark of the last of them is written now.
     """
-    parts: list[str] = []
-    for index, (word, label) in enumerate(zip(words, labels, strict=True)):
-        if index >= known:
-            if index and word[0].isascii() and words[index - 1][-1].isascii():
-                parts.append(" ")
-            parts.append(word)
-        if known - 1 <= index < len(words) - 1:
-            parts.append(table.mark(label))
-    return "".join(parts)
+    parts = [table.mark(labels[known - 1])] if known else []
+    for index in range(known, len(words)):
+        if index and words[index][0].isascii() and words[index - 1][-1].isascii():
+            parts.append(" ")
+        parts += (words[index], table.mark(labels[index]))
+    text = "".join(parts)
+    # As upstream: a mark that the text had itself is taken away too, where the model adds none.
+    return text[:-1] if text and text[-1] in table.marks else text
