@@ -15,8 +15,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,10 @@ def worker(job_path: Path) -> None:
                 else:
                     logp = model.cal_decoder_with_predictor(memory, lengths, embeds, count)[0]
                 out[f"log_probs_{name}"] = logp
-        result = auto.generate(input=np.load(clip), **job["generate"])[0]
-        (job_path.parent / f"{number}.json").write_text(json.dumps(result))
+        results = {
+            name: auto.generate(input=np.load(clip), hotword=words)[0] for name, words in job["words"].items()
+        }
+        (job_path.parent / f"{number}.json").write_text(json.dumps(results))
         np.savez(job_path.parent / f"{number}.npz", **{key: value.numpy() for key, value in out.items()})
 
 
@@ -128,14 +130,17 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
 
     torch.set_num_threads(threads)
     module, name = CLASSES[kind].split(":")
-    vocab = len(json.loads((directory / "tokens.json").read_text()))
+    tokens = json.loads((directory / "tokens.json").read_text())
     with unallocated():
         network = getattr(importlib.import_module(module), name).from_official(
-            load_yaml(directory / "config.yaml"), vocab, 560
+            load_yaml(directory / "config.yaml"), len(tokens), 560
         )
     load_weights(network, directory / "model.pt")
     prepare_for_inference(network)
-    lists = {str(n): random_phrases(n, vocab) for n in PHRASE_COUNTS.get(kind, (None,))}
+    # Upstream hears characters that seg_dict lacks as <unk>; we look them up in the vocabulary.
+    listed = {line.split()[0] for line in (directory / "seg_dict").read_text().splitlines() if line.split()}
+    lists = {str(n): random_phrases(n, tokens, listed) for n in PHRASE_COUNTS.get(kind, (None,))}
+    words = {name: None if ids is None else spell(ids, tokens) for name, ids in lists.items()}
     rows = []
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
@@ -149,34 +154,43 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
             "model": str(directory),
             "clips": samples,
             "phrases": lists,
+            "words": words,
             "threads": threads,
-            "generate": {},
         }
         if kind == "contextual-paraformer":
             job["clas_scale"] = 1.0
-        ours = [{}] * len(samples)  # our_results(directory, samples)
-        for clip, (reference, result), own in zip(clips, ask_reference(job, folder), ours, strict=True):
+        ours = our_results(directory, samples, words, threads)
+        for clip, (reference, theirs), own in zip(clips, ask_reference(job, folder), ours, strict=True):
             for listed, phrases in lists.items():
-                rows.append(compare_clip(f"{directory.name}", network, clip.stem, reference, listed, phrases))
-                same = {k: result.get(k) == own.get(k) for k in ("text", "timestamp") if k in result}
-                rows[-1] = replace_text(
-                    rows[-1], ", ".join(f"{k} {'=' if v else '!='}" for k, v in same.items())
-                )
+                row = compare_clip(directory.name, network, clip.stem, reference, listed, phrases)
+                rows.append(replace(row, text=compare_results(own[listed], theirs[listed])))
     return rows
 
 
-def replace_text(row: Row, text: str) -> Row:
-    from dataclasses import replace
+def compare_results(own: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """What the two programs returned for the sound itself, key by key."""
+    said = []
+    for key in ("text", "timestamp"):
+        if key in theirs:
+            mine, wanted = own.get(key), theirs[key]
+            same = mine == wanted
+            # Upstream leaves a blank behind a word where it lost a dangling piece of the next one.
+            blanks = key == "text" and not same and str(mine).replace(" ", "") == wanted.replace(" ", "")
+            said.append(f"{key} {'=' if same else '= but for blanks' if blanks else 'DIFFERS'}")
+    return ", ".join(said)
 
-    return replace(row, text=text)
 
-
-def our_results(directory: Path, clips: Sequence[str]) -> list[dict[str, Any]]:
-    """Text and timestamps from the sound, by AutoModel."""
+def our_results(
+    directory: Path, clips: Sequence[str], words: dict[str, str | None], threads: int
+) -> list[dict[str, dict[str, Any]]]:
+    """Text and timestamps from the sound, by AutoModel, for each list of hotwords."""
     from funasr import AutoModel
 
-    model = AutoModel(model=str(directory), device="cpu", disable_pbar=True)
-    return [model.generate(input=np.load(clip))[0] for clip in clips]
+    model = AutoModel(model=str(directory), device="cpu", ncpu=threads, disable_pbar=True)
+    return [
+        {name: model.generate(input=np.load(clip), hotword=given)[0] for name, given in words.items()}
+        for clip in clips
+    ]
 
 
 def compare_clip(
@@ -254,12 +268,18 @@ def largest(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max(initial=0)) if ours.shape == theirs.shape else float("inf")
 
 
-def random_phrases(count: int | None, vocab: int) -> list[list[int]] | None:
-    """Reproducible phrases of 1 to 4 ids."""
+def random_phrases(count: int | None, tokens: Sequence[str], listed: Set[str]) -> list[list[int]] | None:
+    """Reproducible phrases of 1 to 4 of the listed Chinese characters, as ids."""
     if count is None:
         return None
     rng = np.random.default_rng(count)
-    return [rng.integers(3, vocab - 10, rng.integers(1, 5)).tolist() for _ in range(count)]
+    characters = [i for i, token in enumerate(tokens) if token in listed and "\u4e00" <= token <= "\u9fa5"]
+    return [rng.choice(characters, rng.integers(1, 5)).tolist() for _ in range(count)]
+
+
+def spell(phrases: Sequence[Sequence[int]], tokens: Sequence[str]) -> str:
+    """Phrases of ids -> hotwords as a user writes them."""
+    return " ".join("".join(tokens[i] for i in ids) for ids in phrases)
 
 
 # ------------------------------------------------------------------------- a Contextual model directory
@@ -332,8 +352,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rows += compare_model(kind, directory, options.audio, options.threads)
     print_table(rows)
     worst = max(max(row.encoder, row.alphas, row.log_probs, row.fine or 0.0) for row in rows)
-    equal = all(row.ids.endswith("=") for row in rows)
-    print(f"\nlargest difference {worst:.1e}; ids {'equal everywhere' if equal else 'DIFFER'}")
+    equal = all(row.ids.endswith("=") and "DIFFERS" not in row.text for row in rows)
+    print(f"\nlargest difference {worst:.1e}; ids, texts, times {'equal everywhere' if equal else 'DIFFER'}")
     return 0 if equal and worst < 1e-4 else 1
 
 
