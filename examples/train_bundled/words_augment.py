@@ -26,21 +26,38 @@ class Recipe:
     """How often, and how strongly, each thing happens to a training utterance."""
 
     single: float = 0.42
-    """Share of one-word utterances; `string` is the share of 2 to 8 words."""
+    """Share of one-word utterances; `string` is the share of 2 to `longest` words."""
     string: float = 0.40
+    longest: int = 8
     foreign: float = 0.14
     """Share of speech outside the vocabulary; what is left is silence and noise."""
     mixed_foreign: float = 0.08
     """Share of strings with words from outside the vocabulary among the known ones."""
     speed: tuple[float, float] = (0.83, 1.2)
-    equalizer: float = 0.6
-    room: float = 0.3
-    noise: float = 0.6
+    equalizer: float = 0.5
+    room: float = 0.22
+    noise: float = 0.5
     telephone: float = 0.3
     clipped: float = 0.05
-    synthetic: float = 0.15
-    """Share of synthesized voices among the words; `digits` is the share of FSDD among real digits."""
+    synthetic_digits: float = 0.12
+    synthetic_commands: float = 0.25
+    """Shares of synthesized voices among the words: there are few recordings of the commands."""
     fsdd: float = 0.2
+    """Share of that corpus among the recorded digits."""
+
+
+FIRST_LESSONS = Recipe(
+    single=0.8,
+    string=0.12,
+    foreign=0.05,
+    longest=3,
+    equalizer=0.3,
+    room=0.1,
+    noise=0.3,
+    telephone=0.2,
+    clipped=0.0,
+)
+"""For the first epochs: mostly single words, little in their way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,14 +167,16 @@ class Augmenter:
     def _word(self, rng: np.random.Generator) -> Clip:
         token = self._tokens[int(rng.integers(len(self._tokens)))]
         pool, draw = self._real[token], rng.random()
-        if draw < self._recipe.synthetic and self._synthetic.get(token):
+        recipe = self._recipe
+        share = recipe.synthetic_digits if token in self._fsdd else recipe.synthetic_commands
+        if draw < share and self._synthetic.get(token):
             pool = self._synthetic[token]
-        elif rng.random() < self._recipe.fsdd and self._fsdd.get(token):
+        elif rng.random() < recipe.fsdd and self._fsdd.get(token):
             pool = self._fsdd[token]
         return pool[int(rng.integers(len(pool)))]
 
     def _string(self, rng: np.random.Generator) -> list[Clip]:
-        length = int(rng.choice((2, 2, 3, 3, 4, 5, 6, 7, 8)))
+        length = min(self._recipe.longest, int(rng.choice((2, 2, 3, 3, 4, 5, 6, 7, 8))))
         if rng.random() < 0.4:
             group = self._people[int(np.searchsorted(self._people_share, rng.random()))]
             clips = [group[int(rng.integers(len(group)))] for _ in range(length)]
@@ -245,7 +264,7 @@ class Augmenter:
         power = float(np.mean(noise**2)) + 1e-12
         loud = samples[np.abs(samples) > 0.1 * (np.abs(samples).max() + 1e-9)]
         speech = float(np.mean(loud**2)) if loud.size and np.abs(samples).max() > 0 else 1e-3
-        ratio = 10 ** (-rng.uniform(2.0, 35.0) / 10)
+        ratio = 10 ** (-rng.uniform(4.0, 35.0) / 10)
         return noise * np.float32(np.sqrt(speech * ratio / power))
 
 
@@ -344,24 +363,41 @@ def _mu_law(sound: Sound) -> Sound:
 class WordSource:
     """An endless set of such utterances, `size` of them an epoch, as features with the words' places."""
 
-    def __init__(self, augmenter: Augmenter, frontend: WavFrontend, *, size: int, seed: int) -> None:
-        self._augmenter, self._frontend = augmenter, frontend
-        self._size, self._seed = size, seed
+    def __init__(
+        self,
+        augmenter: Augmenter,
+        frontend: WavFrontend,
+        *,
+        size: int,
+        seed: int,
+        first: Augmenter | None = None,
+        first_epochs: int = 0,
+    ) -> None:
+        """`first` makes the utterances of the first epochs."""
+        self._augmenter, self._first, self._first_epochs = augmenter, first, first_epochs
+        self._frontend, self._size, self._seed = frontend, size, seed
 
     def lengths(self, epoch: int) -> NDArray[np.int64]:
         """(size,) feature rows."""
-        plans = (self._augmenter.plan(self._rng(epoch, index)) for index in range(self._size))
+        augmenter = self._of(epoch)
+        plans = (augmenter.plan(self._rng(epoch, index)) for index in range(self._size))
         return np.array([rows_of(plan.length) for plan in plans], dtype=np.int64)
 
     def load(self, epoch: int, index: int) -> Example:
         rng = self._rng(epoch, index)
-        samples, spoken = self._augmenter.render(self._augmenter.plan(rng), rng)
+        augmenter = self._of(epoch)
+        samples, spoken = augmenter.render(augmenter.plan(rng), rng)
         return Example(
             key=f"{epoch}-{index}",
             features=self._frontend(samples),
             target=np.array([word.token for word in spoken], dtype=np.int64),
             spans=row_spans(spoken),
         )
+
+    def _of(self, epoch: int) -> Augmenter:
+        if self._first is not None and epoch < self._first_epochs:
+            return self._first
+        return self._augmenter
 
     def _rng(self, epoch: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, epoch, index))

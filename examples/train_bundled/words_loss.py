@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import torch
 from quick_layers import fine_weights
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from funasr.models.paraformer.bicif import BiCifParaformer
 from funasr.models.paraformer.loss import with_end
@@ -26,7 +26,7 @@ from funasr.train.data import Batch
 class WordsLoss(nn.Module):
     """Callable as a `funasr.train.trainer.Criterion`; owns the frame classifier."""
 
-    def __init__(self, width: int, vocabulary: int, *, frames: float = 0.3, places: float = 0.5) -> None:
+    def __init__(self, width: int, vocabulary: int, *, frames: float = 0.5, places: float = 0.4) -> None:
         super().__init__()
         self.frame_head = nn.Linear(width, vocabulary)
         self._frames, self._places = frames, places
@@ -113,8 +113,8 @@ def word_weights(spans: Tensor, counts: Tensor, lengths: Tensor, size: int) -> T
 def onset_weights(spans: Tensor, counts: Tensor, lengths: Tensor, size: int, rate: int) -> Tensor:
     """Where the fine weights should lie: a unit fires 30 ms after each word's onset and after the last end.
 
-    Times are read from the fires, 1.5 fine frames (30 ms) earlier. A fine frame weighs 0.24 at most, so a unit
-    needs 5 of them; here it has 6. spans (B, U, 2) in rows -> (B, size), size in fine frames.
+    Times are read from the fires, 1.5 fine frames (30 ms) earlier. A fine frame weighs 0.24 at most, so a
+    unit needs 5 of them; here it has 6. spans (B, U, 2) in rows -> (B, size), size in fine frames.
     """
     last = (lengths * rate).to(spans.dtype)[:, None]
     real = frame_mask(counts, spans.shape[1])

@@ -77,7 +77,7 @@ ESPEAK_VARIANTS = (
 FLITE_VOICES = ("kal", "kal16", "awb")
 FESTIVAL_VOICES = ("kal_diphone", "ked_diphone")
 
-# Kept out of training: espeak-ng en-gb-scotland and en-029 (with the variants m7, f4 and Diogo), flite rms and
+# Kept out of training: espeak-ng en-gb-scotland and en-029 (with the variants m7, f4, Diogo), flite rms and
 # slt, festival cmu_us_slt_arctic_hts.
 OTHER_SPEECH = Path(__file__).with_name("other_speech.txt")
 """Words and sentences outside the vocabulary, one a line; none sounds like one of ours."""

@@ -14,7 +14,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from funasr.errors import OptionError, did_you_mean
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("warmuplr", "noamlr", "custom_lambdalr", "CosineAnnealingLR", "warmup_cosine", "constant")
+SCHEDULES = (
+    "warmuplr",
+    "noamlr",
+    "custom_lambdalr",
+    "CosineAnnealingLR",
+    "warmup_cosine",
+    "warmup_stable_decay",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +50,14 @@ class ScheduleConfig:
     scheduler: str = "warmuplr"
     warmup_steps: int = 25000
     total_steps: int = 0
-    """custom_lambdalr, warmup_cosine, CosineAnnealingLR (its T_max): updates until the rate is at its end."""
+    """Updates until the rate is at its end (T_max of CosineAnnealingLR). warmuplr and noamlr have no end."""
     model_size: int = 512
     """noamlr."""
+    decay_steps: int = 0
+    """warmup_stable_decay: the rate stays at its height until so many updates before total_steps, then falls
+    in a straight line. A run can be made longer without changing what it has done."""
     final: float = 0.0
-    """CosineAnnealingLR, warmup_cosine: the rate at the end, as a share of `lr`."""
+    """CosineAnnealingLR and the warmup_ two: the rate at the end, as a share of `lr`."""
 
     def __post_init__(self) -> None:
         _check("scheduler", self.scheduler, SCHEDULES)
@@ -71,7 +81,8 @@ def build_optimizer(config: OptimConfig, parameters: Iterable[nn.Parameter]) -> 
     if config.optim == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     kind = torch.optim.AdamW if config.optim == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    # Fused: one pass over the parameters instead of a dozen; several times faster on CPU as well.
+    return kind(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def build_scheduler(config: ScheduleConfig, optimizer: Optimizer) -> LambdaLR:
@@ -104,10 +115,13 @@ def schedule(config: ScheduleConfig) -> Callable[[int], float]:
         share = min(1.0, (done - warm) / max(1, total - warm))
         return config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * share))
 
-    def constant(done: int) -> float:
-        return 1.0
+    def warmup_stable_decay(done: int) -> float:
+        if done < warm:
+            return (done + 1) / warm
+        left = max(0.0, (total - done) / max(1, config.decay_steps))
+        return config.final + (1 - config.final) * min(1.0, left)
 
-    factors = (warmuplr, noamlr, custom_lambdalr, cosine, warmup_cosine, constant)
+    factors = (warmuplr, noamlr, custom_lambdalr, cosine, warmup_cosine, warmup_stable_decay)
     return dict(zip(SCHEDULES, factors, strict=True))[config.scheduler]
 
 

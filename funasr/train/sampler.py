@@ -55,9 +55,8 @@ def plan_epoch(
         batches += _fill(window.tolist(), lengths, config)
     if config.shuffle:
         batches = [batches[place] for place in rng.permutation(len(batches))]
-    missing = -len(batches) % world
-    batches += batches[:missing]
-    return batches[rank::world]
+    dealt = len(batches) + -len(batches) % world
+    return [batches[place % len(batches)] for place in range(rank, dealt, world)]
 
 
 def _fill(window: Sequence[int], lengths: NDArray[np.int64], config: SamplerConfig) -> list[list[int]]:

@@ -176,13 +176,13 @@ class Trainer:
         workers = self.config.num_workers
         # batch_size=None: an item of the dataset is a batch already. The generator is the loader's own, so
         # that the main one is drawn from by training alone and a resumed run repeats it.
-        loader = DataLoader(
+        yield from DataLoader(
             rest,
             batch_size=None,
             num_workers=workers,
+            prefetch_factor=8 if workers else None,
             generator=torch.Generator().manual_seed(self.config.seed),
         )
-        yield from loader
 
     def _every_so_often(self, valid: ExampleSource) -> None:
         step = self.progress.step_in_epoch
