@@ -6,7 +6,7 @@ All times are integer milliseconds from the start of the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -23,8 +23,20 @@ class Token:
     """Vocabulary ids of the pieces the word was made of."""
     mark: str = ""
     """Punctuation that follows the word."""
+    lead: str = ""
+    """The blank that the model wrote before the word, if it did; of verbatim transcripts alone."""
     speaker: int | str | None = None
     channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """What a model says about the sound rather than of the words in it: `<|zh|>`, `<|HAPPY|>`, `<|BGM|>`."""
+
+    text: str
+    """As the model writes it, with a blank before it where the model wrote one."""
+    at: int = 0
+    """It stands before that word of its segment; behind the last one where there is no such word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,8 @@ class Segment:
     first_token: int = 0
     stop_token: int = 0
     """`Transcript.tokens[first_token:stop_token]` are the words heard in it."""
+    tags: tuple[Tag, ...] = ()
+    """What the model says about it, in order. Part of `Transcript.text`, and of no word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +66,64 @@ class Transcript:
     """The model gives times: `timestamp` is part of the result, one pair a token."""
     spaced: bool = False
     """`text` has a space between any two tokens (as upstream's timestamp models return it)."""
+    verbatim: bool = False
+    """The model writes blanks and punctuation itself: `text` has them where `Token.lead` says, as it wrote it."""
     punctuated: bool = False
     """The tokens went through a punctuation model: `text` is written as sentences are."""
     error: str | None = None
 
     @property
     def text(self) -> str:
-        """The tokens as a line of text; segments are separated by a space, unless sentences are."""
+        """The tokens as a line of text; segments are separated by a space, unless sentences are.
+
+        Tags stand where the model wrote them; the text of a punctuation model has none.
+        """
         if self.punctuated and all(segment.channel is None for segment in self.segments):
             return self.text_of(0, len(self.tokens))
+        if any(segment.tags for segment in self.segments):
+            parts = (self._tagged(segment) for segment in self.segments)
+            return " ".join(part for part in parts if part)
         return self._by_segment(self.text_of)
 
     @property
     def raw_text(self) -> str:
         """The text without marks, as it is without a punctuation model."""
+        if self.punctuated and any(segment.tags for segment in self.segments):
+            return replace(
+                self, punctuated=False, tokens=tuple(replace(t, mark="") for t in self.tokens)
+            ).text
         return self._by_segment(self._raw_text_of)
 
     def text_of(self, first: int, stop: int) -> str:
-        """The text of `tokens[first:stop]`."""
+        """The text of `tokens[first:stop]`: words and marks, without tags."""
+        if self.verbatim:
+            return self._as_written(first, stop)
         if self.punctuated:
             return join_sentences(self.tokens[first:stop], spaced=self.spaced)
         words = [(token.text, token.mark) for token in self.tokens[first:stop]]
         return " ".join(word + mark for word, mark in words) if self.spaced else join_words(words)
+
+    def _as_written(self, first: int, stop: int) -> str:
+        """The text of a verbatim transcript."""
+        begins = {segment.first_token for segment in self.segments}
+        text = ""
+        for index in range(first, stop):
+            token = self.tokens[index]
+            lead = token.lead
+            if index in begins and not lead and text and not (_is_han(text[-1]) and _is_han(token.text[0])):
+                lead = " "
+            text += lead + token.text + token.mark
+        return text.lstrip()
+
+    def _tagged(self, segment: Segment) -> str:
+        """The text of a segment with its tags, as the model wrote it."""
+        text = ""
+        waiting = list(segment.tags)
+        for place, token in enumerate(self.tokens[segment.first_token : segment.stop_token]):
+            while waiting and waiting[0].at <= place:
+                text += waiting.pop(0).text
+            text += token.lead + token.text + token.mark
+        return text + "".join(tag.text for tag in waiting)
 
     def _raw_text_of(self, first: int, stop: int) -> str:
         words = [token.text for token in self.tokens[first:stop]]
@@ -88,13 +138,16 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """The public dict with upstream's keys.
 
-        `key`, `text`; for models with times `timestamp` ([[start_ms, end_ms], ...], one pair a word);
+        `key`, `text`; for models with times `timestamp` ([[start_ms, end_ms], ...], one pair a word), and
+        `words` (one string a pair) where blanks in the text do not part them;
         `confidence` (one float a word); `segments` ([{start, end, text, channel}], ms) when channels were
         kept apart; `error` when this input failed.
         """
         item: dict[str, Any] = {"key": self.key, "text": self.text}
         if self.timed:
             item["timestamp"] = [[token.start_ms, token.end_ms] for token in self.tokens]
+            if self.verbatim:
+                item["words"] = [token.text for token in self.tokens]
         if any(token.confidence is not None for token in self.tokens):
             item["confidence"] = [token.confidence for token in self.tokens]
         if any(segment.channel is not None for segment in self.segments):
@@ -110,6 +163,10 @@ class Transcript:
         if self.error is not None:
             item["error"] = self.error
         return item
+
+
+def _is_han(char: str) -> bool:
+    return "\u3400" <= char <= "\u9fff"
 
 
 def is_cjk_char(char: str) -> bool:

@@ -36,9 +36,9 @@ def frame_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
-def layer_norm(size: int) -> nn.LayerNorm:
-    """As upstream: epsilon is 1e-12 in every network, not torch's 1e-5."""
-    return nn.LayerNorm(size, eps=1e-12)
+def layer_norm(size: int, eps: float = 1e-12) -> nn.LayerNorm:
+    """As upstream: epsilon is 1e-12 in nearly every network, not torch's 1e-5."""
+    return nn.LayerNorm(size, eps=eps)
 
 
 class FeedForward(nn.Module):

@@ -141,7 +141,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 class SanmEncoderLayer(nn.Module):
     """Attention, then feed-forward, each normalised before."""
 
-    def __init__(self, config: SanmEncoderConfig, in_size: int) -> None:
+    def __init__(self, config: SanmEncoderConfig, in_size: int, norm_eps: float = 1e-12) -> None:
         super().__init__()
         size = config.output_size
         self.self_attn = SanmAttention(
@@ -153,8 +153,8 @@ class SanmEncoderLayer(nn.Module):
             shift=config.sanm_shfit,
         )
         self.feed_forward = FeedForward(size, config.linear_units, config.dropout_rate)
-        self.norm1 = layer_norm(in_size)
-        self.norm2 = layer_norm(size)
+        self.norm1 = layer_norm(in_size, norm_eps)
+        self.norm2 = layer_norm(size, norm_eps)
         self.dropout = nn.Dropout(config.dropout_rate)
         self.residual = in_size == size
 
@@ -170,14 +170,14 @@ class SanmEncoderLayer(nn.Module):
 class SanmEncoder(nn.Module):
     """Features -> hidden frames, one for one."""
 
-    def __init__(self, config: SanmEncoderConfig, input_size: int) -> None:
+    def __init__(self, config: SanmEncoderConfig, input_size: int, norm_eps: float = 1e-12) -> None:
         super().__init__()
         self.scale = math.sqrt(config.output_size)
-        self.encoders0 = nn.ModuleList([SanmEncoderLayer(config, input_size)])
+        self.encoders0 = nn.ModuleList([SanmEncoderLayer(config, input_size, norm_eps)])
         self.encoders = nn.ModuleList(
-            SanmEncoderLayer(config, config.output_size) for _ in range(config.num_blocks - 1)
+            SanmEncoderLayer(config, config.output_size, norm_eps) for _ in range(config.num_blocks - 1)
         )
-        self.after_norm = layer_norm(config.output_size)
+        self.after_norm = layer_norm(config.output_size, norm_eps)
 
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
         """x (B, T, in) -> (B, T, D). What comes out at padded frames means nothing."""

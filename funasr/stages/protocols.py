@@ -53,6 +53,46 @@ class AcousticNetwork(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CtcRow:
+    """What a network that labels frames says about one utterance. F = queries + frames."""
+
+    ids: NDArray[np.int64]
+    """(F,) best vocabulary id of each position; the first ones answer the queries."""
+    confidences: NDArray[np.float32]
+    """(F,) probability of that id, 0..1."""
+
+
+class CtcNetwork(Protocol):
+    """A recognizer that is asked questions, as rows of its query table, in front of the sound."""
+
+    def infer(
+        self,
+        features: Features,
+        lengths: NDArray[np.int64],
+        queries: Sequence[int],
+        banned: Sequence[int] = (),
+    ) -> Sequence[CtcRow]:
+        """features (B, T, D), lengths (B,) in frames -> one row each, equal to what it gives alone.
+
+        Ids in `banned` are never the answer.
+        """
+        ...
+
+
+class AlignmentNetwork(Protocol):
+    """Where the tokens of a known text are in the sound."""
+
+    def fire(
+        self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[Sequence[NDArray[np.float32]], int]:
+        """features (B, T, D), lengths (B,) >= 1 in frames, counts (B,) in tokens -> weights, and R.
+
+        The weights of a row (R * its length,) sum to its count + 1: the last one closes the last token.
+        """
+        ...
+
+
 class FrameScorer(Protocol):
     """A frame classifier with memory: the network of a voice activity detector."""
 

@@ -1,0 +1,78 @@
+"""MonotonicAligner: features and a number of tokens -> weights that fire where tokens begin.
+
+It reads how many tokens there are, and not which. B batch, T frames, R weights a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from funasr.arrays import Features
+from funasr.errors import InputError
+from funasr.models.aligner.config import AlignerConfig
+from funasr.nn.cif import CifPredictorV3
+from funasr.nn.layers import Padding
+from funasr.nn.sanm import SanmEncoder
+
+
+class MonotonicAligner(nn.Module):
+    """The network with its official parameter names. Holds weights and nothing else."""
+
+    def __init__(self, config: AlignerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SanmEncoder(config.encoder, config.input_size)
+        # `cif_conv1d` and `cif_output` are in the checkpoint; alignment has no use for them.
+        self.predictor = CifPredictorV3(config.predictor)
+
+    @classmethod
+    def from_official(
+        cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 560
+    ) -> MonotonicAligner:
+        """Build from a config.yaml. Weights are random until a checkpoint is loaded. No `vocab_size`."""
+        return cls(AlignerConfig.from_official(raw, input_size))
+
+    def forward(self, features: Tensor, lengths: Tensor, counts: Tensor, *, padded: bool = True) -> Tensor:
+        """features (B, T, input), lengths (B,), counts (B,) -> weights (B, R * T), zero at padding.
+
+        The weights of a row sum to its count + 1. `padded=False` says that every row fills T.
+        """
+        dtype = self.encoder.after_norm.weight.dtype
+        padding = Padding.of(lengths, features.shape[1], dtype) if padded else None
+        memory = self.encoder(features, padding)
+        if padding is not None:
+            memory = memory * padding.frames
+        alphas = self.predictor.fine_weights(memory, lengths)
+        return alphas * ((counts + 1) / alphas.sum(dim=1).clamp(min=1e-6))[:, None]
+
+    @torch.inference_mode()
+    def fire(
+        self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> tuple[list[NDArray[np.float32]], int]:
+        """features (B, T, input), lengths (B,) >= 1, counts (B,) -> weights of each row (R * length,), and R.
+
+        Raises InputError for features of another width.
+        """
+        if features.ndim != 3 or features.shape[2] != self.config.input_size or len(lengths) != len(features):
+            raise InputError(
+                f"features of shape {features.shape} with {len(lengths)} lengths: this network takes "
+                f"(batch, frames, {self.config.input_size}) and one length each"
+            )
+        device = self.encoder.after_norm.weight.device
+        sizes = np.asarray(lengths)
+        batch = torch.from_numpy(np.ascontiguousarray(features[:, : sizes.max()])).to(device)
+        alphas = self(
+            batch,
+            torch.from_numpy(sizes).to(device),
+            torch.from_numpy(np.asarray(counts)).to(device),
+            padded=bool((sizes < sizes.max()).any()),
+        )
+        rate = self.config.predictor.upsample_times
+        rows = alphas.cpu().numpy()
+        return [row[: size * rate] for row, size in zip(rows, sizes.tolist(), strict=True)], rate
