@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from funasr.errors import OptionError, did_you_mean
+from funasr.stages.silero import SileroOptions
 from funasr.vad.options import VadOptions
 
 
@@ -79,7 +80,7 @@ class CallOptions:
     en_post_proc: bool = False
     # voice activity
     vad: Mapping[str, Any] = field(default_factory=dict)
-    """Options of VadOptions given by their own names, such as `max_end_silence_time=500`."""
+    """Options of VadOptions or SileroOptions by their own names, such as `max_end_silence_time=500`."""
     # streams
     cache: dict[Any, Any] | None = None
     is_final: bool | None = None
@@ -226,5 +227,5 @@ _SUB_NAMES = {
 
 _LOAD = _names(LoadOptions)
 _CALL = _names(CallOptions) - {"vad"}
-_VAD = _names(VadOptions)
+_VAD = _names(VadOptions) | _names(SileroOptions)
 _ALL = _LOAD | _CALL | _VAD | CONFIG_KEYS | set(_SUB_NAMES) | {"model"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from funasr.arrays import Samples
 from funasr.result import Segment
-from funasr.stages.vad import VadStream
+from funasr.stages.detector import DetectorStream
 from funasr.vad.segments import finished
 
 
@@ -29,7 +29,7 @@ class SegmentStream(Protocol):
 class DetectedSegments:
     """A live detector seen as a source of finished segments."""
 
-    def __init__(self, stream: VadStream) -> None:
+    def __init__(self, stream: DetectorStream) -> None:
         self._stream = stream
 
     @property

@@ -6,13 +6,15 @@ any length and in bounded memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from funasr import config
 from funasr.arrays import Samples
 from funasr.errors import OptionError
 from funasr.result import Segment
@@ -43,6 +45,11 @@ class SileroOptions:
     """Accepted for upstream's sake: the graph is what there is."""
     max_single_segment_time: int = 60_000
     """Longer segments are cut, at the deepest pause in the second half of what is allowed."""
+
+    def override(self, given: Mapping[str, Any]) -> SileroOptions:
+        """These options with some replaced. Raises OptionError for a name that is not a field."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return config.options(type(self), {**fields, **given}, "silero-vad")
 
     def __post_init__(self) -> None:
         if self.silero_sampling_rate not in (8000, 16000):

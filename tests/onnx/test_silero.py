@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, OptionError
 from funasr.stages.silero import SileroOptions
 from funasr_onnx.session import OnnxSession
 from funasr_onnx.silero import SileroSequence, SileroWindows, _graphs, load_silero
@@ -60,3 +60,17 @@ def test_without_the_package_the_command_is_named(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(MissingDependencyError, match="pip install --no-deps silero-vad"):
         load_silero()
+
+
+@needs_package
+def test_automodel_knows_it_by_name(samples: NDArray[np.float32]) -> None:
+    from funasr import AutoModel
+
+    model = AutoModel(model="silero-vad", silero_min_silence_duration_ms=300)
+    expected = load_silero(SileroOptions(silero_min_silence_duration_ms=300)).segments(samples[: 16000 * 10])
+
+    (record,) = model.generate(input=samples[: 16000 * 10], fs=16000)
+
+    assert record["value"] == [[segment.start_ms, segment.end_ms] for segment in expected]
+    with pytest.raises(OptionError, match="silero-vad has no option 'max_end_silence_time'"):
+        model.generate(input=samples[:16000], fs=16000, max_end_silence_time=300)
