@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from funasr.auto import build
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
+from funasr.auto.punctuate import punctuate_items, punctuate_live
 from funasr.config import merge
 from funasr.errors import FunASRError, InputError, OptionError
 from funasr.pipeline.batching import BatchLimits
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
 from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress
 from funasr.result import Transcript
+from funasr.stages.detector import Detector, DetectorStream
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
-from funasr.stages.vad import SpeechDetector, VadStream
-from funasr.vad.options import VadOptions
+from funasr.stages.punctuation import Punctuator
+from funasr.text.sentences import make_sentences
 from funasr.vad.segments import stream_pairs
 
 logger = logging.getLogger(__name__)
@@ -40,15 +43,18 @@ LONG_WITHOUT_VAD_S = 120.0
 
 
 class AutoModel:
-    """One recognizer, with a voice activity detector in front of it if you like; or a detector alone.
+    """One recognizer, with a voice activity detector before it and a punctuation model after it if you like.
+
+    A detector or a punctuation model alone does its work too.
 
     >>> model = AutoModel(model="paraformer-zh", vad_model="fsmn-vad")
     >>> model.generate(input="meeting.mp3")
     [{'key': 'meeting', 'text': ..., 'timestamp': [[start_ms, end_ms], ...], 'confidence': [...]}]
 
     Options are those of `LoadOptions` and `CallOptions` (auto/options.py), `vad_model`, `vad_model_revision`,
-    `vad_kwargs`, and any key of the model's config.yaml (`frontend_conf={...}`). Nothing is kept between
-    calls: one AutoModel may be used by any number of threads at once.
+    `vad_kwargs`, `punc_model`, `punc_model_revision`, `punc_kwargs`, and any key of the model's config.yaml
+    (`frontend_conf={...}`). Nothing is kept between calls: one AutoModel may be used by any number of threads
+    at once.
 
     Raises OptionError for unknown names and bad values, ModelNotFoundError, HubError, ModelFilesError,
     MissingDependencyError.
@@ -56,19 +62,20 @@ class AutoModel:
 
     def __init__(self, **kwargs: Any) -> None:
         options = sort_options(kwargs)
-        for kind in ("punc_model", "spk_model"):
-            if kind in options.sub_models:
-                raise OptionError(
-                    f"{kind}: this version has no models of that kind yet; leave the option out"
-                )
+        if "spk_model" in options.sub_models:
+            raise OptionError("spk_model: this version has no models of that kind yet; leave the option out")
         self._defaults = options.call
         self._main = build.load(options)
-        self._vad = _load_sub_model(options.sub_models.get("vad_model"))
-        if self._vad is not None and self._main.detector is not None:
-            raise OptionError(f"{options.model!r} is a voice activity detector itself; leave vad_model out")
+        for kind in options.sub_models:
+            if self._main.recognizer is None:
+                what = "a voice activity detector" if self._main.detector else "a punctuation model"
+                raise OptionError(f"{options.model!r} is {what} itself; leave {kind} out")
+        self._vad = _load_sub_model("vad_model", options.sub_models.get("vad_model"))
+        self._punc = _load_sub_model("punc_model", options.sub_models.get("punc_model"))
         self.kwargs = merge(self._main.config, kwargs)
         """The model's settings and what was given."""
         self.vad_kwargs = dict(self._vad.config) if self._vad else {}
+        self.punc_kwargs = dict(self._punc.config) if self._punc else {}
 
     @property
     def model_path(self) -> str:
@@ -77,13 +84,18 @@ class AutoModel:
 
     @property
     def model(self) -> Any:
-        """The stage that does the work: a ParaformerRecognizer or a SpeechDetector."""
-        return self._main.recognizer or self._main.detector
+        """The stage that does the work: a ParaformerRecognizer, a Detector or a Punctuator."""
+        return self._main.recognizer or self._main.detector or self._main.punctuator
 
     @property
     def vad_model(self) -> Any:
         """The detector in front of the recognizer, or None."""
         return self._vad.detector if self._vad else None
+
+    @property
+    def punc_model(self) -> Any:
+        """The Punctuator behind the recognizer, or None."""
+        return self._punc.punctuator if self._punc else None
 
     def generate(
         self,
@@ -92,7 +104,7 @@ class AutoModel:
         progress_callback: Callable[[int, int], None] | None = None,
         **cfg: Any,
     ) -> list[dict[str, Any]]:
-        """Recognize, or detect speech in, any documented form of input: one record for each, in order.
+        """Recognize, detect speech in, or punctuate any documented form of input: one record each, in order.
 
         `input`: a path, URL, bytes, file object, array, tensor, a list of these, a list file (wav.scp,
         .jsonl, .txt), or features (B, T, D) with `input_len` and `data_type="fbank"`. Other options are those
@@ -100,22 +112,31 @@ class AutoModel:
         inputs.
 
         A recognizer's records have `key`, `text`, for models with times `timestamp` ([[start_ms, end_ms]],
-        one pair a word), and `confidence` (one float a word). A detector's have `key` and `value`:
-        [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller, `is_final=True` at its end)
-        `[start, -1]` and `[-1, end]` where only one of the two is known yet. An input that fails gives a
-        record with `error`, and the others go on, unless `on_error="raise"`.
+        one pair a word), and `confidence` (one float a word); `return_raw_text=True` adds the text without
+        marks as `raw_text`, `sentence_timestamp=True` the sentences as `sentence_info`. A detector's have
+        `key` and `value`: [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller,
+        `is_final=True` at its end) `[start, -1]` and `[-1, end]` where only one of the two is known yet. A
+        punctuation model's have `key`, `text` and `punc_array` (a label a word); a live text has a `cache`
+        too. An input that fails gives a record with `error`, and the others go on, unless `on_error="raise"`.
 
         Raises OptionError for unknown options, InputError for an input of no known form.
         """
         options = self._call_options(cfg, input_len=input_len, progress_callback=progress_callback)
         if self._main.detector is not None:
             return self._detect(self._main.detector, input, options)
+        if self._main.punctuator is not None:
+            if self._main.punctuator.live and options.cache is not None:
+                return punctuate_live(self._main.punctuator, input, options)
+            options = replace(options, data_type="text")
+            return punctuate_items(self._main.punctuator, self._items(input, options), options)
         records = []
         with progress_bar(enabled=not options.disable_pbar) as bar:
             for transcript in self._recognize(self._items(input, options), options, bar):
                 record = transcript.to_dict()
+                if options.return_raw_text:
+                    record["raw_text"] = transcript.raw_text
                 if options.sentence_timestamp:
-                    record["sentence_info"] = _sentence_info(transcript)
+                    record["sentence_info"] = _sentence_info(transcript, options)
                 records.append(record)
         return records
 
@@ -127,7 +148,7 @@ class AutoModel:
         """`generate` with typed results, each as soon as it is ready. `input` may also come from `expand`."""
         options = self._call_options(cfg)
         if self._main.recognizer is None:
-            raise OptionError(f"{self._main.name!r} finds speech but does not transcribe it; use generate()")
+            raise OptionError(f"{self._main.name!r} does not transcribe speech; use generate()")
         return self._recognize(self._items(input, options), options, on_progress)
 
     def expand(self, input: Any, **cfg: Any) -> list[Item]:
@@ -153,9 +174,9 @@ class AutoModel:
         with ExitStack() as stack:
             output = stack.enter_context(OutputDir(options.output_dir)) if options.output_dir else None
             if options.data_type == "fbank":
-                results = _recognize_features(recognizer, items, decode)
+                results = _recognize_features(recognizer, items, decode, self.punc_model)
             else:
-                pipeline = OfflinePipeline(recognizer, self._new_detector_stream(options))
+                pipeline = OfflinePipeline(recognizer, self._new_detector_stream(options), self.punc_model)
                 how = self._pipeline_options(options, on_progress)
                 results = pipeline.run(items, self._opener(recognizer.rate, options), decode, how)
             for done, transcript in enumerate(results, 1):
@@ -226,7 +247,7 @@ class AutoModel:
 
     # Detection
 
-    def _detect(self, detector: SpeechDetector, input: Any, options: CallOptions) -> list[dict[str, Any]]:
+    def _detect(self, detector: Detector, input: Any, options: CallOptions) -> list[dict[str, Any]]:
         chosen = detector.options.override(options.vad)
         if self._is_live(input, options):
             return [self._feed(detector, input, options, chosen)]
@@ -244,7 +265,7 @@ class AutoModel:
         return records
 
     def _detect_one(
-        self, detector: SpeechDetector, item: Item, options: CallOptions, chosen: VadOptions
+        self, detector: Detector, item: Item, options: CallOptions, chosen: Any
     ) -> dict[str, Any]:
         try:
             with open_audio(item.source, detector.fs, source_rate=options.fs) as sound:
@@ -266,14 +287,12 @@ class AutoModel:
             return options.is_streaming_input
         return isinstance(options.chunk_size, int) and options.chunk_size < LONGEST_STREAMING_CHUNK_MS
 
-    def _feed(
-        self, detector: SpeechDetector, input: Any, options: CallOptions, chosen: VadOptions
-    ) -> dict[str, Any]:
+    def _feed(self, detector: Detector, input: Any, options: CallOptions, chosen: Any) -> dict[str, Any]:
         cache = options.cache if options.cache is not None else {}
         stream = cache.get(STREAM_KEY)
         if stream is None:
             stream = cache[STREAM_KEY] = detector.stream(chosen, chunk_ms=options.chunk_size)
-        if not isinstance(stream, VadStream):
+        if not isinstance(stream, DetectorStream):
             raise InputError("cache belongs to another model; begin every stream with cache={}")
         events = stream.accept(_chunk(input, detector.fs, options.fs))
         if options.is_final:
@@ -282,12 +301,16 @@ class AutoModel:
         return {"key": str(options.key or "stream"), "value": stream_pairs(events)}
 
 
-def _load_sub_model(sub: SubModel | None) -> build.Loaded | None:
+def _load_sub_model(kind: str, sub: SubModel | None) -> build.Loaded | None:
     if sub is None:
         return None
-    loaded = build.load(sort_options({**sub.kwargs, "model": sub.name}, where="vad_kwargs"))
-    if loaded.detector is None:
+    loaded = build.load(
+        sort_options({**sub.kwargs, "model": sub.name}, where=kind.replace("_model", "_kwargs"))
+    )
+    if kind == "vad_model" and loaded.detector is None:
         raise OptionError(f"vad_model={sub.name!r} is no voice activity detector; 'fsmn-vad' is one")
+    if kind == "punc_model" and loaded.punctuator is None:
+        raise OptionError(f"punc_model={sub.name!r} is no punctuation model; 'ct-punc' is one")
     return loaded
 
 
@@ -301,23 +324,26 @@ def _chunk(input: Any, rate: int, source_rate: int | None) -> Samples:
 
 
 def _recognize_features(
-    recognizer: ParaformerRecognizer, items: Sequence[Item], decode: DecodeOptions
+    recognizer: ParaformerRecognizer,
+    items: Sequence[Item],
+    decode: DecodeOptions,
+    punctuator: Punctuator | None,
 ) -> Iterator[Transcript]:
     for item in items:
         features = np.asarray(item.source, dtype=np.float32)
         lengths = np.asarray([len(features)], dtype=np.int64)
         [result] = recognizer.recognize_features(features[None], lengths, decode)
-        yield Transcript(
-            key=item.key,
-            tokens=result.tokens,
-            duration_ms=result.duration_ms,
-            timed=result.timed,
-            spaced=result.spaced,
-        )
+        result = replace(result, key=item.key)
+        yield punctuator.mark_words([result])[0] if punctuator is not None else result
 
 
-def _sentence_info(transcript: Transcript) -> list[dict[str, Any]]:
-    """One entry a speech segment that has words: upstream's keys, times in ms."""
+def _sentence_info(transcript: Transcript, options: CallOptions) -> list[dict[str, Any]]:
+    """One entry a sentence, or a speech segment that has words: upstream's keys, times in ms."""
+    if transcript.punctuated and transcript.timed:
+        return [
+            sentence.to_dict(english=options.en_post_proc, raw_text=options.return_raw_text)
+            for sentence in make_sentences(transcript)
+        ]
     sentences = []
     for segment in transcript.segments:
         first, stop = segment.first_token, segment.stop_token

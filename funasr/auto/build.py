@@ -14,30 +14,39 @@ from funasr.auto.options import AutoModelOptions, LoadOptions
 from funasr.errors import MissingDependencyError, ModelFilesError, OptionError
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
+from funasr.stages.detector import Detector
 from funasr.stages.paraformer import ParaformerRecognizer
 from funasr.stages.protocols import FrameScorer
+from funasr.stages.punctuation import Punctuator
+from funasr.stages.silero import SileroOptions
 from funasr.stages.vad import SpeechDetector
+from funasr.text.marks import MarkTable
 from funasr.text.tokenizer import open_tokenizer
+from funasr.text.words import JiebaSplitter, Split, WordVocabulary, split_words
 from funasr.vad.options import VadOptions
 
 logger = logging.getLogger(__name__)
 
 VAD_CLASSES = frozenset({"FsmnVADStreaming", "FsmnVAD"})
+PUNC_CLASSES = frozenset({"CTTransformer", "CTTransformerStreaming"})
 TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
+WORDS_OF_CHARACTER_MODELS = 300_000
+"""A larger vocabulary has Chinese words, which need a dictionary to be found."""
 TORCH_COMMAND = 'pip install "funasr[torch]"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What was built, and from what. One of `recognizer` and `detector` is set."""
+    """What was built, and from what. One of the stages is set."""
 
     name: str
     path: Path | None
     """The model's directory; None for a detector that comes as a Python package."""
     config: Mapping[str, Any]
     recognizer: ParaformerRecognizer | None = None
-    detector: SpeechDetector | None = None
+    detector: Detector | None = None
+    punctuator: Punctuator | None = None
 
 
 def load(options: AutoModelOptions) -> Loaded:
@@ -46,6 +55,8 @@ def load(options: AutoModelOptions) -> Loaded:
     Raises ModelNotFoundError, HubError, ModelFilesError (CheckpointMismatchError), MissingDependencyError.
     """
     loading = options.load
+    if options.model in SILERO_NAMES:
+        return _load_silero(options)
     known = find_alias(options.model)
     if known is not None and known.model not in registry.MODELS and not Path(options.model).is_dir():
         registry.lookup(registry.MODELS, known.model)  # says so now, and not after a large download
@@ -61,6 +72,8 @@ def load(options: AutoModelOptions) -> Loaded:
         _set_threads(loading.ncpu)
     if directory.model in VAD_CLASSES:
         return _load_detector(options, directory)
+    if directory.model in PUNC_CLASSES:
+        return _load_punctuator(options, directory)
     return _load_recognizer(options, directory)
 
 
@@ -78,6 +91,37 @@ def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     scorer = _scorer(directory, options.load, vad, frontend)
     detector = SpeechDetector(scorer, frontend, vad)
     return Loaded(name=options.model, path=directory.path, config=raw, detector=detector)
+
+
+def _load_silero(options: AutoModelOptions) -> Loaded:
+    """The network of the package silero-vad; there is no directory."""
+    from funasr_onnx.silero import load_silero
+
+    chosen = SileroOptions().override(options.call.vad)
+    detector = load_silero(chosen, intra_op_num_threads=options.load.ncpu or 1)
+    return Loaded(name=options.model, path=None, config={}, detector=detector)
+
+
+def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:
+    raw = directory.config
+    conf = raw.get("tokenizer_conf") or {}
+    vocabulary = WordVocabulary.from_file(
+        directory.require_tokens(), unk_symbol=str(conf.get("unk_symbol", "<unk>"))
+    )
+    live = directory.model == "CTTransformerStreaming"
+    split: Split = split_words
+    if directory.jieba_usr_dict is not None and not live:
+        split = JiebaSplitter(directory.jieba_usr_dict)
+    elif len(vocabulary) > WORDS_OF_CHARACTER_MODELS:
+        logger.warning(
+            "%s has no jieba_usr_dict, so Chinese is read by character; the model on ModelScope brings one, "
+            "reads words, and sets other marks",
+            options.model,
+        )
+    network = _network(directory, options.load, len(vocabulary), 0)
+    marks = MarkTable.from_official(raw.get("model_conf") or {})
+    punctuator = Punctuator(network, vocabulary, marks, split=split, live=live)
+    return Loaded(name=options.model, path=directory.path, config=raw, punctuator=punctuator)
 
 
 def _scorer(directory: ModelDir, loading: LoadOptions, vad: VadOptions, frontend: WavFrontend) -> FrameScorer:
@@ -125,7 +169,7 @@ def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_s
     import torch
 
     from funasr.nn.packed import prepare_for_inference
-    from funasr.nn.weights import initialize_weights, load_weights
+    from funasr.nn.weights import initialize_weights, load_weights, unallocated
 
     network_class = registry.lookup(registry.MODELS, directory.model)
 
@@ -137,7 +181,7 @@ def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_s
         network = new()
         initialize_weights(network, weights, scope_map=loading.scope_map, excludes=loading.excludes)
     else:
-        with torch.device("meta"):  # nothing is initialized that the file replaces anyway
+        with unallocated():  # nothing is initialized that the file replaces anyway
             network = new()
         load_weights(network, weights)
     device = choose_device(loading.device if loading.ngpu else "cpu")

@@ -28,6 +28,9 @@ class OutputDir:
         if transcript.timed:
             self._line("timestamp", transcript.key, str(transcript.to_dict()["timestamp"]))
 
+    def write_text(self, key: str, text: str) -> None:
+        self._line("text", key, text)
+
     def write_segments(self, record: Mapping[str, Any]) -> None:
         self._line("text", str(record["key"]), str(record["value"]))
 

@@ -40,6 +40,12 @@ class Recognizer(Protocol):
     def recognize(self, batch: Sequence[Samples], options: DecodeOptions) -> list[Transcript]: ...
 
 
+class Marker(Protocol):
+    """Recognized words to words with marks; see stages/punctuation.py."""
+
+    def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a call has come."""
@@ -94,10 +100,14 @@ class OfflinePipeline:
     """Stateless: one pipeline serves any number of threads."""
 
     def __init__(
-        self, recognizer: Recognizer, new_detector_stream: Callable[[], SegmentStream] | None = None
+        self,
+        recognizer: Recognizer,
+        new_detector_stream: Callable[[], SegmentStream] | None = None,
+        marker: Marker | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._new_stream = new_detector_stream
+        self._marker = marker
 
     def run(
         self, items: Sequence[Item], open_sound: OpenSound, decode: DecodeOptions, options: PipelineOptions
@@ -114,7 +124,7 @@ class OfflinePipeline:
                 with open_sound(item) as sound:
                     for utterance in self._utterances(sound, file, options, run):
                         run.pool(utterance)
-                        yield from run.finished()
+                        yield from self._punctuated(run.finished())
             except FunASRError as error:
                 if options.raise_errors:
                     raise
@@ -122,7 +132,11 @@ class OfflinePipeline:
                 file.error = str(error)
             run.end_of_file(file)
         run.recognize_pool()
-        yield from run.finished()
+        yield from self._punctuated(run.finished())
+
+    def _punctuated(self, transcripts: Iterator[Transcript]) -> Iterator[Transcript]:
+        """Texts that are ready at the same time share the batches of the punctuation model."""
+        return transcripts if self._marker is None else iter(self._marker.mark_words(list(transcripts)))
 
     def _utterances(
         self, sound: AudioStream, file: _File, options: PipelineOptions, run: _Run
