@@ -31,6 +31,9 @@ FIXED_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {
 
 ONNX_NAMES = ("model.onnx", "model_quant.onnx")
 
+WITHOUT_SETTINGS = {"pretrained_eres2netv2.ckpt": "ERes2NetV2"}
+"""Weight files that are published without a config.yaml -> the class they belong to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDir:
@@ -63,13 +66,17 @@ class ModelDir:
             )
         metas = _read_metas(folder)
         config_path = folder / str(metas.get("config", "config.yaml"))
-        if not config_path.is_file():
+        bare = _first(folder, tuple(WITHOUT_SETTINGS))
+        if bare is not None and not config_path.is_file():
+            raw: dict[str, Any] = {"model": WITHOUT_SETTINGS[bare.name], "init_param": bare.name}
+        elif config_path.is_file():
+            raw = load_yaml(config_path)
+        else:
             found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
             raise ModelFilesError(
                 f"{folder} has no config.yaml (it holds {found}): not a model directory, or a download that "
                 "did not finish. Delete it and fetch the model again."
             )
-        raw = load_yaml(config_path)
         named = raw.get("model")
         onnx = _first(folder, ONNX_NAMES)
         has_graph = onnx is not None or any(folder.glob("*.onnx"))

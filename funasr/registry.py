@@ -20,6 +20,8 @@ MODELS: dict[str, Entry] = {
     "SeacoParaformer": "funasr.models.paraformer.seaco:SeacoParaformer",
     "ContextualParaformer": "funasr.models.paraformer.contextual:ContextualParaformer",
     "FsmnVADStreaming": "funasr.models.fsmn_vad.network:FsmnVad",
+    "CAMPPlus": "funasr.models.campplus.network:Campplus",
+    "ERes2NetV2": "funasr.models.eres2net.network:Eres2NetV2",
     "CTTransformer": "funasr.models.ct_transformer.network:CTTransformer",
     "CTTransformerStreaming": "funasr.models.ct_transformer.online:CTTransformerStreaming",
 }

@@ -1,0 +1,1 @@
+"""CAM++: the voice of a stretch of speech as one vector."""
