@@ -67,7 +67,7 @@ class Transcript:
     spaced: bool = False
     """`text` has a space between any two tokens (as upstream's timestamp models return it)."""
     verbatim: bool = False
-    """The model writes blanks and punctuation itself: `text` has them where `Token.lead` says, as it wrote it."""
+    """The model writes blanks and punctuation itself: `text` is as it wrote it."""
     punctuated: bool = False
     """The tokens went through a punctuation model: `text` is written as sentences are."""
     error: str | None = None
@@ -194,7 +194,7 @@ def join_words(words: Iterable[tuple[str, str]]) -> str:
 
 
 def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
-    """Words with marks -> text: as upstream, blanks stand only between ASCII words, or a sentence and one.
+    """Words with marks -> text: as upstream, blanks stand only between ASCII words.
 
     `spaced`: without marks there would be a blank between any two words, so that `3` and `5` are not 35.
     """
@@ -203,11 +203,9 @@ def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
     for token in tokens:
         if not token.text:
             continue
-        if before is not None and token.text[0].isascii():
-            parted = (
-                spaced or before.mark or (is_latin_char(before.text[-1]) and not is_cjk_char(token.text[0]))
-            )
-            if before.mark in {"。", "？"} or (before.text[0].isascii() and parted):
+        if before is not None and before.text[0].isascii() and token.text[0].isascii():
+            parted = is_latin_char(before.text[-1]) and not is_cjk_char(token.text[0])
+            if spaced or before.mark or parted:
                 text += " "
         text += token.text + token.mark
         before = token
