@@ -145,6 +145,52 @@ def make_vad(folder: Path) -> Path:
     return folder
 
 
+PUNC_WORDS = ["<unk>", *WORDS, "hello", "world", "ok", "今天", "天气", "不错", "我们"]
+
+
+def make_ct_punc(folder: Path, model: str = "CTTransformer", seed: int = 0) -> Path:
+    """A punctuation model that sets a mark after about every sixth word, whatever the text."""
+    import torch
+
+    from funasr import registry
+
+    live = model == "CTTransformerStreaming"
+    config: dict[str, Any] = {
+        "model": model,
+        "model_conf": {
+            "embed_unit": 32,
+            "att_unit": 32,
+            "punc_list": ["<unk>", "_", "，", "。", "？", "、"],
+            "sentence_end_id": 3,
+        },
+        "encoder": "SANMVadEncoder" if live else "SANMEncoder",
+        "encoder_conf": {
+            "output_size": 32,
+            "attention_heads": 4,
+            "linear_units": 64,
+            "num_blocks": 3,
+            "kernel_size": 11,
+            "sanm_shfit": 5 if live else 0,
+        },
+        "tokenizer": "CharTokenizer",
+        "tokenizer_conf": {"unk_symbol": "<unk>"},
+    }
+    _write_settings(folder, config)
+    (folder / "tokens.json").write_text(json.dumps(PUNC_WORDS, ensure_ascii=False), encoding="utf-8")
+    network = registry.lookup(registry.MODELS, model).from_official(config, len(PUNC_WORDS))
+    state = network.state_dict()
+    rng = np.random.default_rng(seed)
+    for name, value in state.items():
+        if value.ndim > 1:
+            value.copy_(torch.from_numpy(rng.normal(0, value[0].numel() ** -0.5, value.shape)))
+        elif "norm" not in name:
+            value.zero_()
+    state["decoder.weight"] *= 1.5
+    state["decoder.bias"].copy_(torch.tensor([-30.0, 2.0, 0.5, 0.0, -0.5, -0.5]))
+    torch.save(state, folder / "model.pt")
+    return folder
+
+
 def _write_settings(folder: Path, config: dict[str, Any]) -> None:
     from omegaconf import OmegaConf
 

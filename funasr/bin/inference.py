@@ -26,13 +26,15 @@ BUNDLED_VAD = "bundled-fsmn-vad-small"
 MODEL_VARIABLE = "FUNASR_MODEL"
 PRESETS = {"paraformer": "paraformer-zh"}
 """Upstream's short names for -m, where they differ from the alias of the model."""
+UNPUNCTUATED = ("Paraformer", "SeacoParaformer", "BiCifParaformer", "ContextualParaformer")
+"""Classes of recognizers that write words without marks."""
 LANGUAGES = {"zh": "paraformer-zh", "yue": "paraformer-zh", "en": "paraformer-en"}
 """What -l chooses when no model is named."""
 
 EPILOG = """\
 examples:
   funasr command.wav                            the bundled model: English digits and command words
-  funasr -m paraformer-zh meeting.mp3           Mandarin and English; downloads about 1 GB once
+  funasr -m paraformer-zh meeting.mp3           Mandarin and English; downloads about 2 GB once
   funasr -m paraformer-zh -f srt -o subs *.mp4  one .srt for each video
   funasr --timestamps call.wav                  a line a phrase, with its times
   funasr -m ./my-model --hotword "阿里巴巴 20" a.wav
@@ -48,6 +50,7 @@ class Choice:
 
     model: str
     vad_model: str | None
+    punc_model: str | None = None
     note: str | None = None
 
 
@@ -82,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("-m", "--model", metavar="NAME", help="alias, hub id or directory (see --list-models)")
     model.add_argument("-l", "--language", metavar="LANG", help="zh or en: picks the model when -m does not")
     model.add_argument("--vad-model", metavar="NAME", help="voice activity detector; 'none' to use none")
+    model.add_argument("--punc-model", metavar="NAME", help="model that sets the marks; 'none' to use none")
     model.add_argument(
         "-H", "--hub", choices=("ms", "hf"), default="ms", help="where to download from (default: ms)"
     )
@@ -133,6 +137,7 @@ def _transcribe(args: argparse.Namespace) -> int:
     model = AutoModel(
         model=choice.model,
         vad_model=choice.vad_model,
+        punc_model=choice.punc_model,
         hub=args.hub,
         offline=True if args.offline else None,
         device=args.device,
@@ -197,16 +202,30 @@ def _choose(args: argparse.Namespace) -> Choice:
         vad = None
     elif vad is None:
         vad = BUNDLED_VAD if not named or _is_local(named) else "fsmn-vad"
+    punc = args.punc_model
+    if punc is None and named and not _is_local(named):
+        punc = _companion(PRESETS.get(named, named))
+    elif punc == "none":
+        punc = None
     if named:
-        return Choice(model=PRESETS.get(named, named), vad_model=vad)
+        return Choice(model=PRESETS.get(named, named), vad_model=vad, punc_model=punc)
     return Choice(
         model=BUNDLED_ASR,
         vad_model=vad,
+        punc_model=punc,
         note=(
             "Using the bundled model: English digits and ten command words only. "
-            "For Mandarin and English speech: funasr -m paraformer-zh ... (downloads about 1 GB once)"
+            "For Mandarin and English speech: funasr -m paraformer-zh ... (downloads about 2 GB once)"
         ),
     )
+
+
+def _companion(name: str) -> str | None:
+    """The punctuation model that goes with a released recognizer which sets no marks itself."""
+    from funasr.aliases import find_alias
+
+    alias = find_alias(name)
+    return "ct-punc" if alias is not None and alias.model in UNPUNCTUATED else None
 
 
 def _is_local(name: str) -> bool:
@@ -256,7 +275,7 @@ def _documented_form(arguments: Sequence[str]) -> int:
     failed = 0
     for record in AutoModel(**settings).generate(input=source):
         failed += "error" in record
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+        print(json.dumps(record, ensure_ascii=False, default=lambda array: array.tolist()), flush=True)
     return 1 if failed else 0
 
 

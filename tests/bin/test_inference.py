@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from funasr.bin.inference import main
-from tests.tiny_models import make_paraformer, make_vad, talk
+from funasr.bin.inference import _choose, _parser, main
+from tests.tiny_models import make_ct_punc, make_paraformer, make_vad, talk
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     make_paraformer(folder / "asr")
     make_vad(folder / "vad")
+    make_ct_punc(folder / "punc")
     for name, seed in (("one", 1), ("two", 2)):
         sound = talk(("quiet", 0.5), ("loud", 1.5), ("quiet", 1.0), ("loud", 1.0), ("quiet", 0.5), seed=seed)
         soundfile.write(folder / f"{name}.wav", sound, 16000)
@@ -103,6 +104,49 @@ def test_the_documented_form_prints_one_record_a_line(work: Path, capsys: pytest
     record = json.loads(capsys.readouterr().out)
     assert record["key"] == "one"
     assert len(record["timestamp"]) == len(record["text"].split())
+
+
+def test_a_punctuation_model_sets_marks_and_leaves_the_words(
+    work: Path, models: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(work / "one.wav"), *models])
+    words = capsys.readouterr().out.split()
+
+    assert main([str(work / "one.wav"), *models, "--punc-model", str(work / "punc")]) == 0
+
+    text = capsys.readouterr().out.strip()
+    assert text[-1] in "。？.?"
+    assert "".join(char for char in text if char not in "，。？、,.? ") == "".join(words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "punctuation"),
+    [
+        (["-m", "paraformer-zh"], "ct-punc"),
+        (["-m", "paraformer"], "ct-punc"),
+        (["-l", "en"], "ct-punc"),
+        (["-m", "paraformer-zh", "--punc-model", "ct-punc-c"], "ct-punc-c"),
+        (["-m", "paraformer-zh", "--punc-model", "none"], None),
+        (["-m", "someone/else"], None),
+        (["-m", "bundled-paraformer-words-en"], None),
+        ([], None),
+        (["--punc-model", "ct-punc-c"], "ct-punc-c"),
+    ],
+)
+def test_released_recognizers_that_write_no_marks_come_with_ct_punc(
+    arguments: list[str], punctuation: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FUNASR_MODEL", raising=False)
+
+    assert _choose(_parser().parse_args(["a.wav", *arguments])).punc_model == punctuation
+
+
+def test_the_documented_form_punctuates_a_text(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"++model={work / 'punc'}", "++device=cpu", "++input=今天天气不错"]) == 0
+
+    record = json.loads(capsys.readouterr().out)
+    assert len(record["punc_array"]) == 6
+    assert record["punc_array"][-1] in (3, 4)
 
 
 @pytest.mark.parametrize(
