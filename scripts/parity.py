@@ -247,14 +247,14 @@ def our_log_probs(network: Any, encoded: Any, predicted: Any, hotwords: Any) -> 
     embeds, counts = predicted.embeds, predicted.counts
     tokens = Padding.of(counts, embeds.shape[1])
     if isinstance(network, ContextualParaformer):
-        phrases = network._phrases.phrases(hotwords, 1)
+        phrases = network._phrases.phrases(hotwords, 1, network.bias_encoder)
         hidden = network.decoder.biased(embeds, tokens, encoded.memory, None, phrases)
         return network.decoder.logits(hidden).log_softmax(dim=-1)
     hidden = network.decode(embeds, counts, encoded)
     plain = network.decoder.logits(hidden).log_softmax(dim=-1)
     if hotwords is None:
         return plain
-    phrases = network._phrases.phrases(hotwords, 1)
+    phrases = network._phrases.phrases(hotwords, 1, network.bias_encoder)
     size = phrases.vectors.shape[1]
     if size > MOST_PHRASES:
         best = network.attended(hidden, tokens, phrases).topk(min(MOST_PHRASES, size - 1), dim=1).indices

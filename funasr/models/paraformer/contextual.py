@@ -15,7 +15,7 @@ from funasr.errors import ModelFilesError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import CrossAttention, DecoderConfig, DecoderLayer, ParaformerDecoder
 from funasr.models.paraformer.network import Encoded, Paraformer, best
-from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
+from funasr.models.paraformer.phrases import Ids, PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
 from funasr.nn.layers import Padding, layer_norm
 from funasr.nn.recurrent import last_hidden
@@ -89,7 +89,7 @@ class ContextualParaformer(Paraformer):
     def build_decoder(self, config: ParaformerConfig) -> ContextualDecoder:
         return ContextualDecoder(config.decoder, config.encoder.output_size, config.vocab_size)
 
-    def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
+    def encode_phrases(self, ids: Ids) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
         table, lengths = padded_ids(ids, self.device)
         vectors = self.decoder.embedded(table) if self.bias_embed is None else self.bias_embed(table)
@@ -103,7 +103,7 @@ class ContextualParaformer(Paraformer):
         if embeds.shape[1] == 0:
             return best(self.decoder.logits(embeds))
         tokens = Padding.of(predicted.counts, embeds.shape[1], embeds.dtype)
-        phrases = self._phrases.phrases(hotwords, self.config.sos)
+        phrases = self._phrases.phrases(hotwords, self.config.sos, self.bias_encoder)
         scale = 1.0 if hotwords is None else hotwords.scale
         hidden = self.decoder.biased(embeds, tokens, encoded.memory, encoded.frames, phrases, scale)
         return best(self.decoder.logits(hidden))

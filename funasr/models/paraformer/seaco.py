@@ -13,7 +13,7 @@ from funasr.models.paraformer.bicif import BiCifParaformer
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import ParaformerDecoder
 from funasr.models.paraformer.network import Encoded, best
-from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
+from funasr.models.paraformer.phrases import Ids, PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
 from funasr.nn.layers import Padding
 from funasr.nn.recurrent import last_hidden
@@ -50,7 +50,7 @@ class SeacoParaformer(BiCifParaformer):
         self.hotword_output_layer = nn.Linear(size, config.vocab_size)
         self._phrases = PhraseMemory(self.encode_phrases)
 
-    def encode_phrases(self, ids: tuple[tuple[int, ...], ...]) -> Tensor:
+    def encode_phrases(self, ids: Ids) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
         table, lengths = padded_ids(ids, self.device)
         return last_hidden(self.bias_encoder, self.decoder.embedded(table), lengths)[None]
@@ -63,7 +63,7 @@ class SeacoParaformer(BiCifParaformer):
         ids, confidences = best(self.decoder.logits(hidden))
         if hotwords is None or hidden.shape[1] == 0:
             return ids, confidences
-        phrases = self._phrases.phrases(hotwords, self.config.sos)
+        phrases = self._phrases.phrases(hotwords, self.config.sos, self.bias_encoder)
         tokens = Padding.of(predicted.counts, hidden.shape[1], hidden.dtype)
         if phrases.vectors.shape[1] > MOST_PHRASES:
             phrases = phrases.pick(most_attended(self.attended(hidden, tokens, phrases)))
