@@ -59,6 +59,13 @@ ALIASES: dict[str, Alias] = _table(
         "funasr/paraformer-zh-streaming",
     ),
     Alias(
+        "sensevoice",
+        "recognition with emotion and events, Chinese, Cantonese, English, Japanese, Korean",
+        "SenseVoiceSmall",
+        "iic/SenseVoiceSmall",
+        "FunAudioLLM/SenseVoiceSmall",
+    ),
+    Alias(
         "fsmn-vad",
         "voice activity",
         "FsmnVADStreaming",

@@ -19,6 +19,8 @@ MODELS: dict[str, Entry] = {
     "BiCifParaformer": "funasr.models.paraformer.bicif:BiCifParaformer",
     "SeacoParaformer": "funasr.models.paraformer.seaco:SeacoParaformer",
     "ContextualParaformer": "funasr.models.paraformer.contextual:ContextualParaformer",
+    "SenseVoiceSmall": "funasr.models.sense_voice.network:SenseVoiceSmall",
+    "MonotonicAligner": "funasr.models.aligner.network:MonotonicAligner",
     "FsmnVADStreaming": "funasr.models.fsmn_vad.network:FsmnVad",
     "CAMPPlus": "funasr.models.campplus.network:Campplus",
     "ERes2NetV2": "funasr.models.eres2net.network:Eres2NetV2",

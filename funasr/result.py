@@ -54,6 +54,17 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A stretch in which one speaker holds the floor, [start_ms, end_ms)."""
+
+    start_ms: int
+    end_ms: int
+    speaker: int | str
+    """0, 1, ... as they are first heard, or the name of a voice that was enrolled."""
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """The result for one input. Silence is an empty tuple of tokens; a failure carries `error`."""
 
@@ -62,6 +73,10 @@ class Transcript:
     duration_ms: int = 0
     segments: tuple[Segment, ...] = ()
     """Speech found by the voice activity detector, when there was one."""
+    turns: tuple[Turn, ...] = ()
+    """Who speaks when, where speakers were told apart. The words have theirs in `Token.speaker`."""
+    speaker_centres: tuple[tuple[float, ...], ...] = ()
+    """The mean voice of each speaker, in the order in which they are first heard."""
     timed: bool = False
     """The model gives times: `timestamp` is part of the result, one pair a token."""
     spaced: bool = False
@@ -80,7 +95,7 @@ class Transcript:
         """
         if self.punctuated and all(segment.channel is None for segment in self.segments):
             return self.text_of(0, len(self.tokens))
-        if any(segment.tags for segment in self.segments):
+        if self.verbatim and self.segments:
             parts = (self._tagged(segment) for segment in self.segments)
             return " ".join(part for part in parts if part)
         return self._by_segment(self.text_of)
@@ -88,7 +103,7 @@ class Transcript:
     @property
     def raw_text(self) -> str:
         """The text without marks, as it is without a punctuation model."""
-        if self.punctuated and any(segment.tags for segment in self.segments):
+        if self.punctuated and self.verbatim:
             return replace(
                 self, punctuated=False, tokens=tuple(replace(t, mark="") for t in self.tokens)
             ).text

@@ -15,19 +15,20 @@ from funasr.arrays import Samples
 from funasr.audio.inputs import Item, expand_input
 from funasr.audio.load import AudioStream, load_audio, open_audio
 from funasr.auto import build
+from funasr.auto.align import align_items
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
 from funasr.auto.punctuate import punctuate_items, punctuate_live
 from funasr.config import merge
 from funasr.errors import FunASRError, InputError, OptionError
-from funasr.pipeline.batching import BatchLimits
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
-from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress
+from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress, Recognizer
 from funasr.result import Transcript
 from funasr.stages.detector import Detector, DetectorStream
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
 from funasr.stages.punctuation import Punctuator
+from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
 from funasr.text.sentences import make_sentences
 from funasr.vad.segments import stream_pairs
 
@@ -66,7 +67,10 @@ class AutoModel:
             raise OptionError("spk_model: this version has no models of that kind yet; leave the option out")
         self._defaults = options.call
         self._main = build.load(options)
+        self._check_itn(options.call)
         for kind in options.sub_models:
+            if self._main.aligner is not None:
+                raise OptionError(f"{options.model!r} only finds times for a text; leave {kind} out")
             if self._main.recognizer is None:
                 what = "a voice activity detector" if self._main.detector else "a punctuation model"
                 raise OptionError(f"{options.model!r} is {what} itself; leave {kind} out")
@@ -84,8 +88,8 @@ class AutoModel:
 
     @property
     def model(self) -> Any:
-        """The stage that does the work: a ParaformerRecognizer, a Detector or a Punctuator."""
-        return self._main.recognizer or self._main.detector or self._main.punctuator
+        """The stage that does the work: a recognizer, a Detector, a Punctuator or an Aligner."""
+        return self._main.recognizer or self._main.detector or self._main.punctuator or self._main.aligner
 
     @property
     def vad_model(self) -> Any:
@@ -112,8 +116,10 @@ class AutoModel:
         inputs.
 
         A recognizer's records have `key`, `text`, for models with times `timestamp` ([[start_ms, end_ms]],
-        one pair a word), and `confidence` (one float a word); `return_raw_text=True` adds the text without
-        marks as `raw_text`, `sentence_timestamp=True` the sentences as `sentence_info`. A detector's have
+        one pair a word; and `words`, where blanks in the text do not part them), and `confidence` (one float
+        a word); `return_raw_text=True` adds the text without marks as `raw_text`, `sentence_timestamp=True`
+        the sentences as `sentence_info`. An aligner's, of `input=(sound, text)` (or lists of either) with
+        `data_type=("sound", "text")`, have `key`, `text` and `timestamp`. A detector's have
         `key` and `value`: [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller,
         `is_final=True` at its end) `[start, -1]` and `[-1, end]` where only one of the two is known yet. A
         punctuation model's have `key`, `text` and `punc_array` (a label a word); a live text has a `cache`
@@ -147,7 +153,7 @@ class AutoModel:
     ) -> Iterator[Transcript]:
         """`generate` with typed results, each as soon as it is ready. `input` may also come from `expand`."""
         options = self._call_options(cfg)
-        if self._main.recognizer is None:
+        if self._main.recognizer is None and self._main.aligner is None:
             raise OptionError(f"{self._main.name!r} does not transcribe speech; use generate()")
         return self._recognize(self._items(input, options), options, on_progress)
 
@@ -156,7 +162,15 @@ class AutoModel:
         return self._items(input, self._call_options(cfg))
 
     def _call_options(self, cfg: dict[str, Any], **more: Any) -> CallOptions:
-        return call_options(self._defaults, cfg | {k: v for k, v in more.items() if v is not None})
+        options = call_options(self._defaults, cfg | {k: v for k, v in more.items() if v is not None})
+        self._check_itn(options)
+        return options
+
+    def _check_itn(self, options: CallOptions) -> None:
+        if options.itn and not isinstance(self._main.recognizer, SenseVoiceRecognizer):
+            raise OptionError(
+                f"use_itn: {self._main.name!r} writes numbers as they are spoken; SenseVoice can write digits"
+            )
 
     def _items(self, input: Any, options: CallOptions) -> list[Item]:
         if isinstance(input, list) and input and all(isinstance(item, Item) for item in input):
@@ -168,6 +182,9 @@ class AutoModel:
     def _recognize(
         self, items: Sequence[Item], options: CallOptions, on_progress: Callable[[Progress], None] | None
     ) -> Iterator[Transcript]:
+        if self._main.aligner is not None:
+            yield from align_items(self._main.aligner, items, options)
+            return
         recognizer = self._main.recognizer
         assert recognizer is not None
         decode = self._decode_options(recognizer, options)
@@ -186,36 +203,37 @@ class AutoModel:
                     options.progress_callback(done, len(items))
                 yield transcript
 
-    def _decode_options(self, recognizer: ParaformerRecognizer, options: CallOptions) -> DecodeOptions:
+    def _decode_options(self, recognizer: Recognizer, options: CallOptions) -> DecodeOptions:
         given = options.hotword if options.hotword is not None else options.hotwords
         hotwords = None
         if given is not None:
-            if recognizer.network.accepts_hotwords:
+            if isinstance(recognizer, ParaformerRecognizer) and recognizer.network.accepts_hotwords:
                 hotwords, _ = recognizer.hotwords(given)
             else:
                 logger.warning(
                     "model %r takes no hotwords; paraformer-zh does. They are ignored.", self._main.name
                 )
+        times = options.pred_timestamp or options.output_timestamp or options.return_time_stamps
+        if isinstance(recognizer, SenseVoiceRecognizer):
+            return DecodeOptions(
+                timestamps=times,
+                language=language_name(options.language),
+                itn=options.itn,
+                ban_unknown_emotion=options.ban_emo_unk,
+            )
         if options.language is not None:
             logger.info(
                 "model %r has no choice of language; language=%r changes nothing",
                 self._main.name,
                 options.language,
             )
-        times = options.pred_timestamp or options.output_timestamp or options.return_time_stamps
         return DecodeOptions(hotwords=hotwords, timestamps=times)
 
     def _pipeline_options(
         self, options: CallOptions, on_progress: Callable[[Progress], None] | None
     ) -> PipelineOptions:
-        defaults = BatchLimits()
-        limits = BatchLimits(
-            batch_size=options.batch_size,
-            batch_size_s=options.batch_size_s or defaults.batch_size_s,
-            batch_size_threshold_s=options.batch_size_threshold_s or defaults.batch_size_threshold_s,
-        )
         return PipelineOptions(
-            limits=limits,
+            limits=options.batch_limits,
             merge_length_ms=int(options.merge_length_s * 1000) if options.merge_vad else None,
             raise_errors=options.on_error == "raise",
             on_progress=on_progress,
@@ -324,7 +342,7 @@ def _chunk(input: Any, rate: int, source_rate: int | None) -> Samples:
 
 
 def _recognize_features(
-    recognizer: ParaformerRecognizer,
+    recognizer: ParaformerRecognizer | SenseVoiceRecognizer,
     items: Sequence[Item],
     decode: DecodeOptions,
     punctuator: Punctuator | None,

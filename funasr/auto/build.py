@@ -14,14 +14,16 @@ from funasr.auto.options import AutoModelOptions, LoadOptions
 from funasr.errors import MissingDependencyError, ModelFilesError, OptionError
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
+from funasr.stages.aligner import Aligner
 from funasr.stages.detector import Detector
 from funasr.stages.paraformer import ParaformerRecognizer
 from funasr.stages.protocols import FrameScorer
 from funasr.stages.punctuation import Punctuator
+from funasr.stages.sense_voice import SenseVoiceRecognizer
 from funasr.stages.silero import SileroOptions
 from funasr.stages.vad import SpeechDetector
 from funasr.text.marks import MarkTable
-from funasr.text.tokenizer import open_tokenizer
+from funasr.text.tokenizer import SentencepieceTokenizer, open_tokenizer
 from funasr.text.words import JiebaSplitter, Split, WordVocabulary, split_words
 from funasr.vad.options import VadOptions
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 VAD_CLASSES = frozenset({"FsmnVADStreaming", "FsmnVAD"})
 PUNC_CLASSES = frozenset({"CTTransformer", "CTTransformerStreaming"})
 TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
+SENSE_VOICE_CLASS = "SenseVoiceSmall"
+ALIGNER_CLASS = "MonotonicAligner"
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
 WORDS_OF_CHARACTER_MODELS = 300_000
 """A larger vocabulary has Chinese words, which need a dictionary to be found."""
@@ -44,9 +48,10 @@ class Loaded:
     path: Path | None
     """The model's directory; None for a detector that comes as a Python package."""
     config: Mapping[str, Any]
-    recognizer: ParaformerRecognizer | None = None
+    recognizer: ParaformerRecognizer | SenseVoiceRecognizer | None = None
     detector: Detector | None = None
     punctuator: Punctuator | None = None
+    aligner: Aligner | None = None
 
 
 def load(options: AutoModelOptions) -> Loaded:
@@ -153,13 +158,18 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
         bpe_model=directory.bpe_model,
     )
     network = _network(directory, options.load, tokenizer.vocab_size, frontend.output_size)
-    recognizer = ParaformerRecognizer(
-        network,
-        frontend,
-        tokenizer,
-        spaced=directory.model in TIMED_CLASSES,
-        frame_ms=frontend.config.frame_shift * frontend.config.lfr_n,
-    )
+    frame_ms = frontend.config.frame_shift * frontend.config.lfr_n
+    recognizer: ParaformerRecognizer | SenseVoiceRecognizer
+    if directory.model == ALIGNER_CLASS:
+        aligner = Aligner(network, frontend, tokenizer, frame_ms=frame_ms)
+        return Loaded(name=options.model, path=directory.path, config=raw, aligner=aligner)
+    if directory.model == SENSE_VOICE_CLASS:
+        if not isinstance(tokenizer, SentencepieceTokenizer):
+            raise ModelFilesError(f"{directory.path}: a {SENSE_VOICE_CLASS} needs a SentencePiece vocabulary")
+        recognizer = SenseVoiceRecognizer(network, frontend, tokenizer, frame_ms=frame_ms)
+    else:
+        spaced = directory.model in TIMED_CLASSES
+        recognizer = ParaformerRecognizer(network, frontend, tokenizer, spaced=spaced, frame_ms=frame_ms)
     return Loaded(name=options.model, path=directory.path, config=raw, recognizer=recognizer)
 
 

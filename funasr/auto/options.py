@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from funasr.errors import OptionError, did_you_mean
+from funasr.pipeline.batching import BatchLimits
 from funasr.stages.silero import SileroOptions
 from funasr.vad.options import VadOptions
 
@@ -73,9 +74,14 @@ class CallOptions:
     output_timestamp: bool = False
     return_time_stamps: bool = False
     language: str | None = None
+    text_norm: Literal["withitn", "woitn"] | None = None
+    """SenseVoice: the same choice as `use_itn`, over which it wins."""
+    ban_emo_unk: bool = False
+    """SenseVoice: name an emotion even where the model would rather not."""
     # text
     sentence_timestamp: bool = False
     use_itn: bool = False
+    """Write numbers as digits, with punctuation; of models that can (SenseVoice)."""
     return_raw_text: bool = False
     en_post_proc: bool = False
     # voice activity
@@ -99,8 +105,23 @@ class CallOptions:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise OptionError(f"{name} is {value!r}; it must be a number greater than 0")
-        if self.use_itn:
-            raise OptionError("use_itn=True: inverse text normalization is not part of this version")
+        if self.text_norm is not None:
+            _choice("text_norm", self.text_norm, ("withitn", "woitn"))
+
+    @property
+    def batch_limits(self) -> BatchLimits:
+        """What the batch options say, over the defaults."""
+        defaults = BatchLimits()
+        return BatchLimits(
+            batch_size=self.batch_size,
+            batch_size_s=self.batch_size_s or defaults.batch_size_s,
+            batch_size_threshold_s=self.batch_size_threshold_s or defaults.batch_size_threshold_s,
+        )
+
+    @property
+    def itn(self) -> bool:
+        """What `text_norm` or else `use_itn` say."""
+        return self.use_itn if self.text_norm is None else self.text_norm == "withitn"
 
 
 SUB_MODELS = ("vad_model", "punc_model", "spk_model")

@@ -1,4 +1,7 @@
-"""Results -> `<output_dir>/1best_recog/{text,token,timestamp}`, lines of `key value` as Kaldi tools read."""
+"""Results -> `<output_dir>/1best_recog/{text,token,timestamp}`, lines of `key value` as Kaldi tools read.
+
+Alignments go to `<output_dir>/tp_res/{timestamp_list,timestamp_str}`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from funasr.result import Transcript
 class OutputDir:
     """Files are begun anew by the first result and flushed after each, so that a crash loses nothing done."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._folder = Path(path) / "1best_recog"
+    def __init__(self, path: str | Path, folder: str = "1best_recog") -> None:
+        self._folder = Path(path) / folder
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -27,6 +30,10 @@ class OutputDir:
         self._line("token", transcript.key, " ".join(token.text for token in transcript.tokens))
         if transcript.timed:
             self._line("timestamp", transcript.key, str(transcript.to_dict()["timestamp"]))
+
+    def write_alignment(self, transcript: Transcript) -> None:
+        self._line("timestamp_list", transcript.key, str(transcript.to_dict()["timestamp"]))
+        self._line("timestamp_str", transcript.key, _with_silences(transcript))
 
     def write_text(self, key: str, text: str) -> None:
         self._line("text", key, text)
@@ -49,3 +56,18 @@ class OutputDir:
     ) -> None:
         for file in self._files.values():
             file.close()
+
+
+def _with_silences(transcript: Transcript) -> str:
+    """`<sil> 0.000 0.810;一 0.810 1.050;...`, in seconds."""
+    spans: list[tuple[str, int, int]] = []
+    heard_ms = 0
+    for token in transcript.tokens:
+        start, end = token.start_ms or 0, token.end_ms or 0
+        if start > heard_ms:
+            spans.append(("<sil>", heard_ms, start))
+        spans.append((token.text, start, end))
+        heard_ms = end
+    if transcript.duration_ms > heard_ms:
+        spans.append(("<sil>", heard_ms, transcript.duration_ms))
+    return "".join(f"{text} {start / 1000:.3f} {end / 1000:.3f};" for text, start, end in spans)

@@ -19,7 +19,7 @@ from funasr.audio.load import AudioStream
 from funasr.errors import FunASRError
 from funasr.pipeline.batching import BatchLimits, plan_batches
 from funasr.pipeline.cutting import MergingStream, SegmentStream, SpeechCutter, WholeCutter
-from funasr.result import Segment, Token, Transcript
+from funasr.result import Segment, Tag, Token, Transcript
 from funasr.stages.paraformer import DecodeOptions
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,9 @@ class Recognizer(Protocol):
 
     @property
     def spaced(self) -> bool: ...
+
+    @property
+    def verbatim(self) -> bool: ...
 
     def recognize(self, batch: Sequence[Samples], options: DecodeOptions) -> list[Transcript]: ...
 
@@ -77,6 +80,7 @@ class _Utterance:
     segment: Segment
     samples: Samples | None
     tokens: tuple[Token, ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 @dataclass(slots=True)
@@ -242,6 +246,7 @@ class _Run:
             return
         for utterance, result in zip(batch, results, strict=True):
             utterance.tokens = tuple(_shifted(token, utterance.segment) for token in result.tokens)
+            utterance.tags = tuple(tag for segment in result.segments for tag in segment.tags)
             utterance.samples = None
 
     def _transcript(self, file: _File) -> Transcript:
@@ -250,7 +255,9 @@ class _Run:
         for utterance in sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0)):
             first = len(tokens)
             tokens += utterance.tokens
-            segments.append(replace(utterance.segment, first_token=first, stop_token=len(tokens)))
+            segments.append(
+                replace(utterance.segment, first_token=first, stop_token=len(tokens), tags=utterance.tags)
+            )
         timed = self._recognizer.timed or self._decode.timestamps
         return Transcript(
             key=file.key,
@@ -258,6 +265,7 @@ class _Run:
             duration_ms=file.duration_ms,
             segments=tuple(segments),
             timed=timed,
+            verbatim=self._recognizer.verbatim,
             spaced=self._recognizer.spaced or timed,  # as upstream: words with times have blanks between them
             error=file.error,
         )

@@ -45,6 +45,13 @@ class DecodeOptions:
     """None: the network runs without its hotword part. No phrases: it runs, and knows none."""
     timestamps: bool = False
     """Give times even where the model has no predictor for them: coarse ones, from its token weights."""
+    # Of SenseVoice; other models have no such choices.
+    language: str = "auto"
+    """What is spoken, if it is known: one of `sense_voice.LANGUAGES`."""
+    itn: bool = False
+    """Write numbers as digits, with punctuation."""
+    ban_unknown_emotion: bool = False
+    """Name an emotion even where the model would rather not."""
 
 
 class ParaformerRecognizer:
@@ -65,6 +72,9 @@ class ParaformerRecognizer:
         self.tokenizer = tokenizer
         self.spaced = spaced
         self._frame_ms = frame_ms
+
+    verbatim = False
+    """Results are not as the model wrote them: the rules of the languages put blanks between words."""
 
     @property
     def rate(self) -> int:

@@ -83,10 +83,15 @@ class CtcNetwork(Protocol):
 class AlignmentNetwork(Protocol):
     """Where the tokens of a known text are in the sound."""
 
+    @property
+    def upsample_rate(self) -> int:
+        """R, the weights in one feature frame."""
+        ...
+
     def fire(
         self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> tuple[Sequence[NDArray[np.float32]], int]:
-        """features (B, T, D), lengths (B,) >= 1 in frames, counts (B,) in tokens -> weights, and R.
+    ) -> Sequence[NDArray[np.float32]]:
+        """features (B, T, D), lengths (B,) >= 1 in frames, counts (B,) in tokens -> weights, a row each.
 
         The weights of a row (R * its length,) sum to its count + 1: the last one closes the last token.
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from funasr.result import Token, is_cjk_char, is_latin_char
+from funasr.result import Tag, Token, is_cjk_char, is_latin_char
 
 SPECIAL = frozenset({"<blank>", "<s>", "</s>", "<unk>", "<OOV>"})
 """Vocabulary entries that are never shown. One that is dropped takes its time with it."""
@@ -67,6 +67,38 @@ def merge_word_starts(pieces: Sequence[Token]) -> tuple[Token, ...]:
         groups[-1].append(bare)
         joins = not stands_alone
     return tuple(_glue(group) for group in groups)
+
+
+def merge_surfaces(pieces: Sequence[Token]) -> tuple[tuple[Token, ...], tuple[Tag, ...]]:
+    """Pieces whose texts, one after the other, are the text itself -> words with their blanks, and tags.
+
+    As upstream: ASCII letters continue a word of such letters, unless a blank or a tag parts them; any other
+    piece (a character or two, a digit, a punctuation mark) is a word of its own.
+    """
+    words: list[list[Token]] = []
+    tags: list[Tag] = []
+    lead = ""
+    joins = False  # whether the next piece may continue the last word
+    for piece in pieces:
+        bare = piece.text.lstrip(" ")
+        lead += piece.text[: len(piece.text) - len(bare)]
+        if not bare:
+            continue
+        if is_tag(bare):
+            tags.append(Tag(text=lead + bare, at=len(words)))
+            lead, joins = "", False
+            continue
+        letters = bare.isascii() and bare.isalpha()
+        if not (joins and letters and not lead):
+            words.append([])
+        words[-1].append(replace(piece, text=bare, lead=lead))
+        lead, joins = "", letters
+    return tuple(_glue(word) for word in words), tuple(tags)
+
+
+def is_tag(text: str) -> bool:
+    """`<|...|>`: not a word."""
+    return text.startswith("<|") and text.endswith("|>")
 
 
 def _glue(pieces: Sequence[Token]) -> Token:

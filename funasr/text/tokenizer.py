@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -213,6 +214,28 @@ class SentencepieceTokenizer:
     def words(self, pieces: Sequence[Token]) -> tuple[Token, ...]:
         return merge_word_starts(pieces)
 
+    def find(self, piece: str) -> int | None:
+        """The id of a vocabulary entry, or None."""
+        id_ = int(self._processor.piece_to_id(piece))
+        return id_ if self.tokens([id_]) == [piece] else None
+
+    def surfaces(self, ids: Sequence[int]) -> list[str]:
+        """What each id adds to the text: joined they are `decode(ids)`."""
+        whole = self.decode(ids)
+        raw = [
+            "" if self._processor.is_control(int(id_)) else text.replace(WORD_START, " ")
+            for id_, text in zip(ids, self.tokens(ids), strict=True)
+        ]
+        # Most vocabularies have the first word begin with a blank that the text does not show.
+        shown = [text.removeprefix(" ") if i == 0 else text for i, text in enumerate(raw)]
+        for surfaces in (raw, shown):
+            if "".join(surfaces) == whole:
+                return surfaces
+        # Letters spelt byte by byte, unknown ones, or special ids in front: as SentencePiece itself has it.
+        grown = [self.decode(ids[:count]) for count in range(len(ids) + 1)]
+        ends = [_agreement(text, whole) for text in grown]
+        return [whole[begin:end] for begin, end in itertools.pairwise(itertools.accumulate(ends, max))]
+
 
 def open_tokenizer(
     name: str,
@@ -244,6 +267,12 @@ def open_tokenizer(
         f"the model's config names the tokenizer {name!r}{did_you_mean(name, known) or '.'} "
         f"This release has {' and '.join(known)}."
     )
+
+
+def _agreement(one: str, other: str) -> int:
+    """How many characters they have in common from the start."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def read_token_list(path: str | Path) -> list[str]:

@@ -62,7 +62,7 @@ def test_options_of_a_call_replace_the_defaults_and_leave_them_alone() -> None:
         ({"on_error": "ignore"}, "on_error is 'ignore'"),
         ({"batch_size_s": 0}, "batch_size_s is 0"),
         ({"batch_size": "many"}, "batch_size is 'many'"),
-        ({"use_itn": True}, "use_itn"),
+        ({"text_norm": "itn"}, "text_norm is 'itn'"),
         ({"batch_size_sec": 1}, "generate has no option 'batch_size_sec'. Did you mean 'batch_size_s'"),
     ],
 )

@@ -309,7 +309,7 @@ def test_an_unknown_hub_is_an_option_error() -> None:
 
 
 def test_the_documented_names_map_to_the_documented_ids() -> None:
-    assert len(ALIASES) == 17
+    assert len(ALIASES) == 18
     assert ALIASES["paraformer-zh"].ms == (
         "iic/speech_seaco_paraformer_large_asr_nat-zh-cn-16k-common-vocab8404-pytorch"
     )

@@ -38,6 +38,11 @@ class MonotonicAligner(nn.Module):
         """Build from a config.yaml. Weights are random until a checkpoint is loaded. No `vocab_size`."""
         return cls(AlignerConfig.from_official(raw, input_size))
 
+    @property
+    def upsample_rate(self) -> int:
+        """R."""
+        return self.config.predictor.upsample_times
+
     def forward(self, features: Tensor, lengths: Tensor, counts: Tensor, *, padded: bool = True) -> Tensor:
         """features (B, T, input), lengths (B,), counts (B,) -> weights (B, R * T), zero at padding.
 
@@ -54,8 +59,8 @@ class MonotonicAligner(nn.Module):
     @torch.inference_mode()
     def fire(
         self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> tuple[list[NDArray[np.float32]], int]:
-        """features (B, T, input), lengths (B,) >= 1, counts (B,) -> weights of each row (R * length,), and R.
+    ) -> list[NDArray[np.float32]]:
+        """features (B, T, input), lengths (B,) >= 1, counts (B,) -> weights of each row (R * length,).
 
         Raises InputError for features of another width.
         """
@@ -73,6 +78,6 @@ class MonotonicAligner(nn.Module):
             torch.from_numpy(np.asarray(counts)).to(device),
             padded=bool((sizes < sizes.max()).any()),
         )
-        rate = self.config.predictor.upsample_times
         rows = alphas.cpu().numpy()
-        return [row[: size * rate] for row, size in zip(rows, sizes.tolist(), strict=True)], rate
+        ends = (sizes * self.upsample_rate).tolist()
+        return [row[:end] for row, end in zip(rows, ends, strict=True)]

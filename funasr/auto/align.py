@@ -1,0 +1,94 @@
+"""An alignment model: sounds and what was said in them -> Transcripts with times."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from funasr.arrays import Samples
+from funasr.audio.inputs import Item
+from funasr.audio.load import load_audio
+from funasr.auto.options import CallOptions
+from funasr.auto.output_dir import OutputDir
+from funasr.errors import FunASRError, InputError
+from funasr.pipeline.batching import plan_batches
+from funasr.result import Token, Transcript
+from funasr.stages.aligner import Aligner
+
+logger = logging.getLogger(__name__)
+
+POOL_S = 600.0
+"""Seconds of sound that are held to be batched by length."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    key: str
+    samples: Samples | None = None
+    pieces: Sequence[Token] = ()
+    result: Transcript | None = None
+
+
+def align_items(aligner: Aligner, items: Sequence[Item], options: CallOptions) -> Iterator[Transcript]:
+    """One transcript a pair, in order. A pair that fails gives one with `error`, unless errors are raised.
+
+    Raises InputError where an item has no text to it.
+    """
+    for item in items:
+        if item.text is None:
+            raise InputError(
+                f"{item.key} has no text: an alignment model takes input=(sound, text) with "
+                "data_type=('sound', 'text'), each one or a list"
+            )
+    done = 0
+    with ExitStack() as stack:
+        output = None
+        if options.output_dir:
+            output = stack.enter_context(OutputDir(options.output_dir, "tp_res"))
+        for pairs in _pools(aligner, items, options):
+            _align(aligner, pairs, options)
+            for pair in pairs:
+                assert pair.result is not None
+                done += 1
+                if output is not None:
+                    output.write_alignment(pair.result)
+                if options.progress_callback is not None:
+                    options.progress_callback(done, len(items))
+                yield pair.result
+
+
+def _pools(aligner: Aligner, items: Sequence[Item], options: CallOptions) -> Iterator[list[_Pair]]:
+    pool: list[_Pair] = []
+    waiting = 0
+    for item in items:
+        pair = _Pair(item.key)
+        pool.append(pair)
+        try:
+            pieces = aligner.pieces(item.text or "")
+            samples = load_audio(item.source, aligner.rate, source_rate=options.fs)
+            aligner.require_room(samples, pieces)
+        except FunASRError as error:
+            if options.on_error == "raise":
+                raise
+            logger.warning("%s: %s", item.key, error)
+            pair.result = Transcript(key=item.key, timed=True, spaced=True, error=str(error))
+            continue
+        pair.samples, pair.pieces = samples, pieces
+        waiting += len(samples)
+        if waiting >= POOL_S * aligner.rate:
+            yield pool
+            pool, waiting = [], 0
+    if pool:
+        yield pool
+
+
+def _align(aligner: Aligner, pairs: Sequence[_Pair], options: CallOptions) -> None:
+    ready = [(pair, pair.samples) for pair in pairs if pair.samples is not None]
+    lengths_ms = [len(samples) * 1000 // aligner.rate for _, samples in ready]
+    for batch in plan_batches(lengths_ms, options.batch_limits):
+        some = [ready[index] for index in batch]
+        found = aligner.align([samples for _, samples in some], [pair.pieces for pair, _ in some])
+        for (pair, _), transcript in zip(some, found, strict=True):
+            pair.result, pair.samples = replace(transcript, key=pair.key), None
