@@ -41,6 +41,9 @@ class CifPredictorConfig:
             raise ModelFilesError(f"predictor_conf.threshold is {self.threshold}; only 1.0 is built")
 
 
+BLOCK = 256
+"""Tokens whose shares of the frames are worked out together."""
+
 UNUSED_PREDICTOR_KEYS = frozenset(
     [
         "dropout",
@@ -94,9 +97,10 @@ class CifPredictorV2(nn.Module):
                 counts = running_sum(alphas)[:, -1].floor().long()
             # Exactly `counts` units are dealt out when the row was scaled to them, whatever rounding says.
             bounds = token_bounds(alphas, counts if target_lengths is not None else None)
-            share = overlaps(bounds, int(counts.max())) if counts.numel() else alphas[:, None, :]
-            share = share * frame_mask(counts, share.shape[1])[:, :, None]
-            return Prediction(share.to(memory.dtype) @ memory, counts, alphas, quantity)
+            embeds = (
+                weigh(memory, bounds, int(counts.max())) * frame_mask(counts, int(counts.max()))[..., None]
+            )
+            return Prediction(embeds, counts, alphas, quantity)
 
     def weights(self, memory: Tensor, lengths: Tensor) -> Tensor:
         """memory (B, T, D) -> (B, T) weights in 0..1, zero at padding."""
@@ -161,9 +165,21 @@ def token_bounds(alphas: Tensor, counts: Tensor | None) -> Tensor:
     return torch.where(last, target, torch.minimum(sums, target))
 
 
-def overlaps(bounds: Tensor, tokens: int) -> Tensor:
-    """(B, T + 1) running sums -> (B, tokens, T): how much of each frame is token u's, in [u, u + 1)."""
-    starts = torch.arange(tokens, dtype=bounds.dtype, device=bounds.device)[None, :, None]
-    upper = torch.minimum(bounds[:, None, 1:], starts + 1)
-    lower = torch.maximum(bounds[:, None, :-1], starts)
+def weigh(memory: Tensor, bounds: Tensor, tokens: int) -> Tensor:
+    """memory (B, T, D), bounds (B, T + 1) -> (B, tokens, D), each token the sum of its share of the frames.
+
+    A block of tokens at a time: their shares are a (tokens, T) matrix, and an hour of sound has many of both.
+    """
+    blocks = [
+        overlaps(bounds, start, min(start + BLOCK, tokens)).to(memory.dtype) @ memory
+        for start in range(0, tokens, BLOCK)
+    ]
+    return torch.cat(blocks, dim=1) if blocks else memory[:, :0]
+
+
+def overlaps(bounds: Tensor, start: int, stop: int) -> Tensor:
+    """(B, T + 1) running sums -> (B, stop - start, T): how much of a frame is token u's, in [u, u + 1)."""
+    begins = torch.arange(start, stop, dtype=bounds.dtype, device=bounds.device)[None, :, None]
+    upper = torch.minimum(bounds[:, None, 1:], begins + 1)
+    lower = torch.maximum(bounds[:, None, :-1], begins)
     return (upper - lower).clamp(min=0)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from funasr.decode.cif import cif_weights
 from funasr.errors import ModelFilesError
-from funasr.nn.cif import CifPredictorConfig, CifPredictorV2, CifPredictorV3, overlaps, token_bounds
+from funasr.nn import cif
+from funasr.nn.cif import CifPredictorConfig, CifPredictorV2, CifPredictorV3, overlaps, token_bounds, weigh
 
 
 def predictor(alphas: Tensor, **settings: float) -> CifPredictorV2:
@@ -24,7 +25,7 @@ def predictor(alphas: Tensor, **settings: float) -> CifPredictorV2:
 def test_each_token_takes_its_share_of_the_frames() -> None:
     alphas = torch.tensor([[0.4, 0.4, 0.4, 0.1, 0.8]])
 
-    shares = overlaps(token_bounds(alphas, None), 2)
+    shares = overlaps(token_bounds(alphas, None), 0, 2)
 
     expected = [
         [0.4, 0.4, 0.2, 0.0, 0.0],
@@ -39,7 +40,7 @@ def test_shares_are_those_of_the_numpy_half(weights: list[float]) -> None:
     alphas = np.array(weights, dtype=np.float32)
     matrix, _, _ = cif_weights(alphas)
 
-    shares = overlaps(token_bounds(torch.from_numpy(alphas)[None], None), len(matrix))
+    shares = overlaps(token_bounds(torch.from_numpy(alphas)[None], None), 0, len(matrix))
 
     np.testing.assert_allclose(shares[0].numpy(), matrix, atol=1e-6)
 
@@ -56,10 +57,20 @@ def test_in_training_every_target_token_weighs_exactly_one(
     row = torch.tensor([weights + [0.0] * padded])
     scaled = row * (count / row.sum())
 
-    shares = overlaps(token_bounds(scaled, torch.tensor([count])), count)
+    shares = overlaps(token_bounds(scaled, torch.tensor([count])), 0, count)
 
     # Upstream leaves the last token empty in a quarter to a half of all sentences: sums end just below it.
     np.testing.assert_allclose(shares.sum(dim=2).numpy(), np.ones((1, count)), atol=1e-5)
+
+
+def test_tokens_are_the_same_whatever_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    memory, bounds = torch.randn(2, 50, 3), token_bounds(torch.rand(2, 50), None)
+    whole = weigh(memory, bounds, 20)
+    monkeypatch.setattr(cif, "BLOCK", 7)
+
+    torch.testing.assert_close(weigh(memory, bounds, 20), whole)
+    assert weigh(memory, bounds, 0).shape == (2, 0, 3)
 
 
 def test_the_tail_is_added_at_each_rows_own_end() -> None:
