@@ -97,9 +97,8 @@ class CifPredictorV2(nn.Module):
                 counts = running_sum(alphas)[:, -1].floor().long()
             # Exactly `counts` units are dealt out when the row was scaled to them, whatever rounding says.
             bounds = token_bounds(alphas, counts if target_lengths is not None else None)
-            embeds = (
-                weigh(memory, bounds, int(counts.max())) * frame_mask(counts, int(counts.max()))[..., None]
-            )
+            size = int(counts.max())
+            embeds = weigh(memory, bounds, size) * frame_mask(counts, size)[..., None]
             return Prediction(embeds, counts, alphas, quantity)
 
     def weights(self, memory: Tensor, lengths: Tensor) -> Tensor:
