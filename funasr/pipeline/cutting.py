@@ -115,55 +115,52 @@ class WholeCutter:
 class MergingStream:
     """A detector whose segments are joined until they last `limit_ms` (upstream's `merge_vad`).
 
-    Starts and ends of all segments are cut points; from 0 on, a piece is closed at the last point that keeps
-    it under the limit. Silence between segments becomes part of a piece. One segment stays as it is.
+    As upstream, starts and ends of segments are cut points, and a piece is closed at the last one that keeps
+    it under the limit, pauses included. Unlike upstream, a piece begins where its speech does, and what holds
+    no speech is no piece: a long pause is neither recognized nor held in memory.
     """
 
     def __init__(self, stream: SegmentStream, limit_ms: int) -> None:
         self._stream = stream
         self._limit_ms = limit_ms
         self._begin = 0
-        self._point: int | None = None  # last cut point seen, not yet known to close a piece
-        self._first: Segment | None = None
-        self._count = 0
+        self._point = 0  # the last cut point
+        self._speech: int | None = None  # where speech began since `_begin`
 
     @property
     def earliest_start_ms(self) -> int:
-        if self._count == 0:
-            return 0
-        return min(self._begin, self._stream.earliest_start_ms)
+        return self._stream.earliest_start_ms if self._speech is None else self._speech
 
     def accept(self, samples: Samples) -> list[Segment]:
-        return self._merge(self._stream.accept(samples))
+        merged = self._merge(self._stream.accept(samples))
+        # The next point will be this late at least: what is complete need not wait for it.
+        if self._stream.earliest_start_ms - self._begin >= self._limit_ms:
+            self._close(merged, speaking=False)
+        return merged
 
     def flush(self) -> list[Segment]:
         merged = self._merge(self._stream.flush())
-        if self._count == 1 and self._first is not None:
-            return [self._first]
-        if self._point is not None and self._point > self._begin:
-            merged.append(Segment(start_ms=self._begin, end_ms=self._point))
+        self._close(merged, speaking=False)
         return merged
 
     def _merge(self, segments: Iterable[Segment]) -> list[Segment]:
         merged: list[Segment] = []
         for segment in segments:
-            self._count += 1
-            if self._count == 1:
-                self._first = segment
-                continue  # alone it would stay as it is
-            if self._first is not None:
-                self._points((self._first.start_ms, self._first.end_ms), merged)
-                self._first = None
-            self._points((segment.start_ms, segment.end_ms), merged)
+            if segment.start_ms - self._begin >= self._limit_ms:
+                self._close(merged, speaking=False)
+            if self._speech is None:
+                self._speech = segment.start_ms
+            self._point = segment.start_ms
+            if segment.end_ms - self._begin >= self._limit_ms:
+                self._close(merged, speaking=True)
+            self._point = segment.end_ms
         return merged
 
-    def _points(self, points: tuple[int, int], merged: list[Segment]) -> None:
-        for point in points:
-            if (
-                self._point is not None
-                and point - self._begin >= self._limit_ms
-                and self._point > self._begin
-            ):
-                merged.append(Segment(start_ms=self._begin, end_ms=self._point))
-                self._begin = self._point
-            self._point = point
+    def _close(self, merged: list[Segment], *, speaking: bool) -> None:
+        """The piece ends at the last point; `speaking`: which is the start of a segment."""
+        if self._point <= self._begin:
+            return
+        if self._speech is not None and self._speech < self._point:
+            merged.append(Segment(start_ms=self._speech, end_ms=self._point))
+        self._begin = self._point
+        self._speech = self._point if speaking else None

@@ -76,14 +76,6 @@ class PipelineOptions:
 
 
 @dataclass(slots=True)
-class _Utterance:
-    segment: Segment
-    samples: Samples | None
-    tokens: tuple[Token, ...] = ()
-    tags: tuple[Tag, ...] = ()
-
-
-@dataclass(slots=True)
 class _File:
     key: str
     utterances: list[_Utterance] = field(default_factory=list)
@@ -94,6 +86,22 @@ class _File:
     @property
     def done(self) -> bool:
         return self.read and all(utterance.samples is None for utterance in self.utterances)
+
+    def fail(self, error: Exception) -> None:
+        """Note what went wrong; of several faults the first counts."""
+        message = str(error) or type(error).__name__
+        logger.warning("%s: %s", self.key, message)
+        self.error = self.error or message
+
+
+@dataclass(slots=True)
+class _Utterance:
+    file: _File
+    segment: Segment
+    samples: Samples | None
+    """None once it has been recognized, or has failed."""
+    tokens: tuple[Token, ...] = ()
+    tags: tuple[Tag, ...] = ()
 
 
 OpenSound = Callable[[Item], AbstractContextManager[AudioStream]]
@@ -118,22 +126,15 @@ class OfflinePipeline:
     ) -> Iterator[Transcript]:
         """One transcript an item, in order, each as soon as it and those before it are ready.
 
-        An item that cannot be read gives a transcript with `error` and the words heard before the fault.
-        Raises FunASRError at the first such item if `options.raise_errors`.
+        An item that cannot be read or recognized gives a transcript with `error` and the words that were
+        heard all the same. Raises the error of the first such item if `options.raise_errors`.
         """
         run = _Run(self._recognizer, decode, options, len(items))
         for item in items:
             file = run.add(item.key)
-            try:
-                with open_sound(item) as sound:
-                    for utterance in self._utterances(sound, file, options, run):
-                        run.pool(utterance)
-                        yield from self._punctuated(run.finished())
-            except FunASRError as error:
-                if options.raise_errors:
-                    raise
-                logger.warning("%s: %s", item.key, error)
-                file.error = str(error)
+            for utterance in self._read(item, open_sound, file, options, run):
+                run.pool(utterance)
+                yield from self._punctuated(run.finished())
             run.end_of_file(file)
         run.recognize_pool()
         yield from self._punctuated(run.finished())
@@ -142,9 +143,22 @@ class OfflinePipeline:
         """Texts that are ready at the same time share the batches of the punctuation model."""
         return transcripts if self._marker is None else iter(self._marker.mark_words(list(transcripts)))
 
-    def _utterances(
-        self, sound: AudioStream, file: _File, options: PipelineOptions, run: _Run
+    def _read(
+        self, item: Item, open_sound: OpenSound, file: _File, options: PipelineOptions, run: _Run
     ) -> Iterator[_Utterance]:
+        """The speech of one item; a fault in its sound ends it and is noted."""
+        try:
+            with open_sound(item) as sound:
+                for segment, samples in self._cut(sound, file, options, run):
+                    yield _Utterance(file, segment, samples)
+        except FunASRError as error:
+            if options.raise_errors:
+                raise
+            file.fail(error)
+
+    def _cut(
+        self, sound: AudioStream, file: _File, options: PipelineOptions, run: _Run
+    ) -> Iterator[tuple[Segment, Samples]]:
         rate = self._recognizer.rate
         split = sound.channels > 1
         cutters = [self._cutter(channel if split else None, options) for channel in range(sound.channels)]
@@ -154,11 +168,9 @@ class OfflinePipeline:
             file.duration_ms = samples_read * 1000 // rate
             run.reading(file, sound.duration)
             for cutter, samples in zip(cutters, block, strict=True):
-                for segment, speech in cutter.accept(samples):
-                    yield _Utterance(segment, speech)
+                yield from cutter.accept(samples)
         for cutter in cutters:
-            for segment, speech in cutter.flush():
-                yield _Utterance(segment, speech)
+            yield from cutter.flush()
 
     def _cutter(self, channel: int | None, options: PipelineOptions) -> SpeechCutter | WholeCutter:
         if self._new_stream is None:
@@ -207,7 +219,7 @@ class _Run:
             self._current_share = min(file.duration_ms / (duration_s * 1000), 1.0)
 
     def pool(self, utterance: _Utterance) -> None:
-        self._files[-1].utterances.append(utterance)
+        utterance.file.utterances.append(utterance)
         self._pool.append(utterance)
         length_ms = utterance.segment.end_ms - utterance.segment.start_ms
         self._pool_ms += length_ms
@@ -231,15 +243,20 @@ class _Run:
             yield self._transcript(file)
 
     def _recognize(self, batch: list[_Utterance]) -> None:
+        """Recognize a batch. One that fails is tried in halves; one utterance that fails fails its file."""
         samples = [utterance.samples for utterance in batch if utterance.samples is not None]
         try:
             results = self._recognizer.recognize(samples, self._decode)
         except Exception as error:
-            if len(batch) == 1 or not _is_out_of_memory(error):
-                raise
-            logger.warning("a batch of %d utterances did not fit in memory; trying halves", len(batch))
+            if len(batch) == 1:
+                if self._options.raise_errors:
+                    raise
+                batch[0].file.fail(error)
+                batch[0].samples = None
+                return
+            logger.warning("a batch of %d utterances failed (%s); trying halves", len(batch), error)
             results = None
-        if results is None:  # outside the handler, so that the failed batch's memory is free by now
+        if results is None:  # outside the handler, so that the memory of a batch that did not fit is free
             middle = len(batch) // 2
             self._recognize(batch[:middle])
             self._recognize(batch[middle:])
@@ -295,8 +312,3 @@ def _shifted(token: Token, segment: Segment) -> Token:
         end_ms=token.end_ms + segment.start_ms,
         channel=segment.channel,
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """MemoryError, or torch's OutOfMemoryError, which this layer cannot import."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"

@@ -32,9 +32,12 @@ class ScriptedStream:
         return rest
 
 
-def merge(segments: list[tuple[int, int]], limit_ms: int) -> list[list[int]]:
+def merge(segments: list[tuple[int, int]], limit_ms: int, block: int = 700_000) -> list[list[int]]:
     stream = MergingStream(ScriptedStream(segments), limit_ms)
-    merged = stream.accept(np.zeros(40_000, np.float32)) + stream.flush()
+    merged: list[Segment] = []
+    for _ in range(0, 700_000, block):
+        merged += stream.accept(np.zeros(block, np.float32))
+    merged += stream.flush()
     return [[segment.start_ms, segment.end_ms] for segment in merged]
 
 
@@ -45,7 +48,9 @@ def merge(segments: list[tuple[int, int]], limit_ms: int) -> list[list[int]]:
             [(0, 2000), (2500, 4000), (5000, 9000), (9500, 16000), (20000, 21000)],
             [[0, 9500], [9500, 21000]],
         ),
-        ([(1000, 2000), (30000, 31000)], [[0, 2000], [2000, 30000], [30000, 31000]]),
+        ([(1000, 2000), (30000, 31000)], [[1000, 2000], [30000, 31000]]),
+        ([(500_000, 501_000), (501_500, 503_000)], [[500_000, 503_000]]),
+        ([(0, 60_000), (60_500, 61_000)], [[0, 60_000], [60_500, 61_000]]),
         ([(1000, 2000)], [[1000, 2000]]),
         ([], []),
     ],
@@ -53,8 +58,18 @@ def merge(segments: list[tuple[int, int]], limit_ms: int) -> list[list[int]]:
 def test_segments_are_merged_up_to_the_limit(
     segments: list[tuple[int, int]], merged: list[list[int]]
 ) -> None:
-    """The first two cases are upstream's own results."""
+    """The first case is upstream's own result; in the second it also has the pause as a segment."""
     assert merge(segments, 15_000) == merged
+    assert merge(segments, 15_000, block=1000) == merged
+
+
+def test_a_long_pause_is_not_held_while_segments_are_merged() -> None:
+    stream = MergingStream(ScriptedStream([(1000, 2000)]), 15_000)
+
+    pieces = stream.accept(np.zeros(5_000, np.float32)) + stream.accept(np.zeros(600_000, np.float32))
+
+    assert [(piece.start_ms, piece.end_ms) for piece in pieces] == [(1000, 2000)]
+    assert stream.earliest_start_ms == 605_000
 
 
 @given(
