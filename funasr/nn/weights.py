@@ -152,8 +152,13 @@ def compare(model: nn.Module, state: Mapping[str, Tensor]) -> Misfit:
     return Misfit(
         missing=tuple(name for name in own if name not in state),
         unexpected=tuple(name for name in state if name not in own),
-        misshapen=tuple(name for name in own if name in state and own[name].shape != state[name].shape),
+        misshapen=tuple(name for name in own if name in state and not _fits(own[name], state[name])),
     )
+
+
+def _fits(own: Tensor, given: Tensor) -> bool:
+    # Counters of batch normalisations have no axis, and one axis of length 1 in very old checkpoints.
+    return own.shape == given.shape or (own.ndim == 0 and given.shape == (1,))
 
 
 def _describe(model: nn.Module, state: Mapping[str, Tensor], misfit: Misfit) -> str:

@@ -122,3 +122,29 @@ class PunctuationNetwork(Protocol):
         look at it.
         """
         ...
+
+
+class Embedder(Protocol):
+    """A speaker network: the voice of a stretch of speech as one vector."""
+
+    @property
+    def size(self) -> int:
+        """E: numbers in a voice."""
+        ...
+
+    @property
+    def feature_size(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def min_frames(self) -> int:
+        """Speech of fewer frames has no voice."""
+        ...
+
+    def embed(self, features: Features) -> NDArray[np.float32]:
+        """features (B, T, D), every row of that length, T >= min_frames -> (B, E), each what it is alone.
+
+        Voices are compared by their cosine; their lengths say nothing.
+        """
+        ...

@@ -35,6 +35,7 @@ class FusedCampplus(nn.Module):
     def __init__(self, model: Campplus) -> None:
         super().__init__()
         self.size = model.size
+        self.feature_size = model.feature_size
         self.min_frames = model.min_frames
         layers: dict[str, Any] = dict(model.xvector.named_children())
         self.head = _FusedHead(model.head)

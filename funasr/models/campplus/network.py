@@ -218,6 +218,11 @@ class Campplus(nn.Module):
         """E."""
         return self.config.embedding_size
 
+    @property
+    def feature_size(self) -> int:
+        """F."""
+        return self.config.feat_dim
+
     def forward(self, features: Tensor) -> Tensor:
         """features (B, T, F), T >= min_frames, every row of that length -> (B, E), not normalised."""
         y: Tensor = self.xvector(self.head(features))

@@ -110,6 +110,11 @@ class Eres2NetV2(nn.Module):
         """E."""
         return self.config.embedding_size
 
+    @property
+    def feature_size(self) -> int:
+        """F."""
+        return self.config.feat_dim
+
     def forward(self, features: Tensor) -> Tensor:
         """features (B, T, F), T >= min_frames, every row of that length -> (B, E), not normalised."""
         x = features.transpose(1, 2).unsqueeze(1)

@@ -1,0 +1,1 @@
+"""Who speaks when: windows of speech, clusters of their voices, turns, and the speaker of each word."""
