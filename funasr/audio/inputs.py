@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,13 @@ def expand_input(
     drafts = _named(drafts, key)
     keys = _unique([d.name or d.stem or f"utt_{number}" for number, d in enumerate(drafts, 1)])
     return [Item(key=k, source=d.source, text=d.text) for k, d in zip(keys, drafts, strict=True)]
+
+
+def expand_each(inputs: Iterable[Any]) -> list[Item]:
+    """What several inputs stand for, one after the other: unlike in a list of them, lists are opened."""
+    items = [item for data in inputs for item in expand_input(data)]
+    keys = _unique([item.key for item in items])
+    return [replace(item, key=key) for item, key in zip(items, keys, strict=True)]
 
 
 def _drafts(data: Any, *, is_text: bool) -> list[_Draft]:

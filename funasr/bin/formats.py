@@ -22,15 +22,36 @@ def render(
     keys of the JSON object.
     """
     if form == "text":
-        return _timed_text(transcript) if timestamps else transcript.text
+        if timestamps:
+            return _timed_text(transcript)
+        return _channel_text(transcript) if _has_channels(transcript) else transcript.text
     if form == "json":
         return _json(transcript, timestamps, about or {})
     if form == "tsv":
-        rows = [
-            f"{_seconds(cue.start_ms)}\t{_seconds(cue.end_ms)}\t{cue.text}" for cue in make_cues(transcript)
-        ]
-        return "\n".join(["start\tend\ttext", *rows])
+        return _table(transcript)
     return _subtitles(transcript, form)
+
+
+def _has_channels(transcript: Transcript) -> bool:
+    return any(segment.channel is not None for segment in transcript.segments)
+
+
+def _channel_text(transcript: Transcript) -> str:
+    """A line a stretch of speech, with its side."""
+    return "\n".join(
+        f"[channel {segment.channel}] {transcript.text_of(segment.first_token, segment.stop_token)}"
+        for segment in transcript.segments
+        if segment.first_token < segment.stop_token
+    )
+
+
+def _table(transcript: Transcript) -> str:
+    split = _has_channels(transcript)
+    rows = [["start", "end", *(["channel"] if split else []), "text"]]
+    for cue in make_cues(transcript):
+        side = [str(cue.channel)] if split else []
+        rows.append([_seconds(cue.start_ms), _seconds(cue.end_ms), *side, cue.text])
+    return "\n".join("\t".join(row) for row in rows)
 
 
 def _timed_text(transcript: Transcript) -> str:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from funasr.bin.formats import FORMATS, SUFFIXES, render
-from funasr.errors import FunASRError, OptionError
+from funasr.bin.formats import FORMATS
+from funasr.bin.output import Output, use_any_letter
+from funasr.errors import FunASRError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
+    from funasr.audio.inputs import Item
     from funasr.auto.auto_model import AutoModel
-    from funasr.result import Transcript
 
 BUNDLED_ASR = "bundled-paraformer-words-en"
 BUNDLED_VAD = "bundled-fsmn-vad-small"
@@ -56,6 +57,7 @@ class Choice:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    use_any_letter()
     try:
         if any(argument.startswith("+") for argument in arguments):
             return _documented_form(arguments)
@@ -69,21 +71,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `funasr *.wav | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"funasr: cannot write the results: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a misspelt flag with the right one."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].partition("=")[0]
+            flags = [name for action in self._actions for name in action.option_strings]
+            raise OptionError(f"no flag {flag!r}{did_you_mean(flag, flags) or '.'} funasr --help lists them")
+        return parsed
 
 
 def _parser() -> argparse.ArgumentParser:
     from funasr import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="funasr",
+        allow_abbrev=False,
         description="Turn recordings of any format and length into text.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("audio", nargs="*", help="files, URLs, or lists of them (wav.scp, .jsonl, .txt)")
+    parser.add_argument("audio", nargs="*", help="files, URLs, lists (wav.scp, .jsonl, .txt), - for stdin")
     model = parser.add_argument_group("model")
     model.add_argument("-m", "--model", metavar="NAME", help="alias, hub id or directory (see --list-models)")
-    model.add_argument("-l", "--language", metavar="LANG", help="zh or en: picks the model when -m does not")
+    model.add_argument(
+        "-l", "--language", metavar="LANG", help="zh, en, ...: picks the model when -m does not"
+    )
     model.add_argument("--vad-model", metavar="NAME", help="voice activity detector; 'none' to use none")
     model.add_argument("--punc-model", metavar="NAME", help="model that sets the marks; 'none' to use none")
     model.add_argument(
@@ -122,18 +143,16 @@ def _transcribe(args: argparse.Namespace) -> int:
         return _list_models()
     if not args.audio:
         raise OptionError("nothing to transcribe. Try: funasr recording.wav   (funasr --help for more)")
-    if args.verbose:
-        import logging
-
-        logging.basicConfig(
-            level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
-        )
+    _set_up_logging(verbose=args.verbose)
     choice = _choose(args)
     if choice.note and not args.quiet:
         print(choice.note, file=sys.stderr)
 
+    from funasr.audio.inputs import expand_each
     from funasr.auto.auto_model import AutoModel
 
+    items = expand_each(sys.stdin.buffer if argument == "-" else argument for argument in args.audio)
+    output = Output(args.format, timestamps=args.timestamps, directory=args.output_dir, many=len(items) > 1)
     model = AutoModel(
         model=choice.model,
         vad_model=choice.vad_model,
@@ -144,20 +163,20 @@ def _transcribe(args: argparse.Namespace) -> int:
         ncpu=args.ncpu,
         disable_pbar=True,
     )
-    if args.output_dir is not None:
-        args.output_dir.mkdir(parents=True, exist_ok=True)
-    return _write_all(model, choice, args)
+    return _write_all(model, items, output, choice, args)
 
 
-def _write_all(model: AutoModel, choice: Choice, args: argparse.Namespace) -> int:
+def _write_all(
+    model: AutoModel, items: Sequence[Item], output: Output, choice: Choice, args: argparse.Namespace
+) -> int:
     from funasr.auto.progress import progress_bar
 
     settings: dict[str, Any] = {"hotword": args.hotword, "channels": args.channels, "fs": args.fs}
+    settings["pred_timestamp"] = args.timestamps or args.format in ("srt", "vtt", "tsv")
     if args.batch_size_s is not None:
         settings["batch_size_s"] = args.batch_size_s
     if args.language and args.model:
         settings["language"] = args.language
-    items = model.expand(args.audio)
     failed = 0
     began = time.perf_counter()
     with progress_bar(enabled=not args.quiet) as on_progress:
@@ -176,26 +195,28 @@ def _write_all(model: AutoModel, choice: Choice, args: argparse.Namespace) -> in
                 print(f"funasr: {name}: {transcript.error}", file=sys.stderr)
                 if not transcript.tokens and args.format != "json":
                     continue
-            _write(transcript, name, about, args, many=len(items) > 1)
+            output.write(transcript, name, about)
     return 1 if failed else 0
 
 
-def _write(
-    transcript: Transcript, name: str, about: dict[str, Any], args: argparse.Namespace, *, many: bool
-) -> None:
-    text = render(transcript, args.format, args.timestamps, about)
-    if args.output_dir is not None:
-        path = args.output_dir / f"{transcript.key}.{SUFFIXES.get(args.format, args.format)}"
-        path.write_text(text + "\n", encoding="utf-8")
-    elif many and args.format == "text":
-        lines = [f"{name}:", *text.splitlines()] if args.timestamps else [f"{name}: {text}"]
-        print("\n".join(lines), flush=True)
-    else:
-        print(text, flush=True)
+def _set_up_logging(*, verbose: bool) -> None:
+    """Everything with -v, else warnings; what a record says itself is not said twice."""
+    import logging
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR,
+        stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s" if verbose else "funasr: %(message)s",
+    )
 
 
 def _choose(args: argparse.Namespace) -> Choice:
     """The model to use: -m, else what -l or FUNASR_MODEL say, else the bundled one."""
+    if args.language is not None and args.model is None and args.language not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
+        raise OptionError(
+            f"no model is known for -l {args.language}; name one with -m, or use one of {known}"
+        )
     named = args.model or LANGUAGES.get(args.language or "") or os.environ.get(MODEL_VARIABLE)
     vad = args.vad_model
     if vad == "none":
@@ -271,6 +292,7 @@ def _documented_form(arguments: Sequence[str]) -> int:
 
     from funasr.auto.auto_model import AutoModel
 
+    _set_up_logging(verbose=False)
     source = settings.pop("input")
     failed = 0
     for record in AutoModel(**settings).generate(input=source):
