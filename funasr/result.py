@@ -180,6 +180,22 @@ class Transcript:
         return item
 
 
+def main_speaker(tokens: Iterable[Token]) -> int | str | None:
+    """Who speaks for most of the time of some words, or most of the words where times are not known.
+
+    Of equals, the one who speaks first. None where no word has a speaker.
+    """
+    spoken: dict[int | str, int] = {}
+    for token in tokens:
+        if token.speaker is not None:
+            length = 0
+            if token.start_ms is not None and token.end_ms is not None:
+                length = token.end_ms - token.start_ms
+            # A word of no length counts too, but less than any that has one.
+            spoken[token.speaker] = spoken.get(token.speaker, 0) + length * 1000 + 1
+    return max(spoken, key=spoken.__getitem__, default=None)
+
+
 def _is_han(char: str) -> bool:
     return "\u3400" <= char <= "\u9fff"
 

@@ -20,7 +20,9 @@ from funasr.errors import FunASRError
 from funasr.pipeline.batching import BatchLimits, plan_batches
 from funasr.pipeline.cutting import MergingStream, SegmentStream, SpeechCutter, WholeCutter
 from funasr.result import Segment, Tag, Token, Transcript
+from funasr.speakers.assign import assign_speakers
 from funasr.stages.paraformer import DecodeOptions
+from funasr.stages.speaker import Diarization, Heard, SpeakerEncoder, SpeakerOptions, diarize
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class PipelineOptions:
     limits: BatchLimits = field(default_factory=BatchLimits)
     merge_length_ms: int | None = None
     """Join neighbouring speech segments up to this length (upstream's merge_vad, merge_length_s)."""
+    speakers: SpeakerOptions | None = None
+    """How speakers are told apart; None for not at all. Needs an encoder."""
     raise_errors: bool = False
     """Stop at the first input that fails; otherwise it becomes a record with `error`."""
     on_progress: Callable[[Progress], None] | None = None
@@ -102,6 +106,8 @@ class _Utterance:
     """None once it has been recognized, or has failed."""
     tokens: tuple[Token, ...] = ()
     tags: tuple[Tag, ...] = ()
+    heard: Heard | None = None
+    """Its voices, where speakers are told apart."""
 
 
 OpenSound = Callable[[Item], AbstractContextManager[AudioStream]]
@@ -116,8 +122,10 @@ class OfflinePipeline:
         recognizer: Recognizer,
         new_detector_stream: Callable[[], SegmentStream] | None = None,
         marker: Marker | None = None,
+        encoder: SpeakerEncoder | None = None,
     ) -> None:
         self._recognizer = recognizer
+        self._encoder = encoder
         self._new_stream = new_detector_stream
         self._marker = marker
 
@@ -129,7 +137,8 @@ class OfflinePipeline:
         An item that cannot be read or recognized gives a transcript with `error` and the words that were
         heard all the same. Raises the error of the first such item if `options.raise_errors`.
         """
-        run = _Run(self._recognizer, decode, options, len(items))
+        encoder = self._encoder if options.speakers is not None else None
+        run = _Run(self._recognizer, encoder, decode, options, len(items))
         for item in items:
             file = run.add(item.key)
             for utterance in self._read(item, open_sound, file, options, run):
@@ -185,9 +194,15 @@ class _Run:
     """The files of one call on their way through."""
 
     def __init__(
-        self, recognizer: Recognizer, decode: DecodeOptions, options: PipelineOptions, files_total: int
+        self,
+        recognizer: Recognizer,
+        encoder: SpeakerEncoder | None,
+        decode: DecodeOptions,
+        options: PipelineOptions,
+        files_total: int,
     ) -> None:
         self._recognizer = recognizer
+        self._encoder = encoder
         self._decode = decode
         self._options = options
         self._files: deque[_File] = deque()
@@ -247,6 +262,9 @@ class _Run:
         samples = [utterance.samples for utterance in batch if utterance.samples is not None]
         try:
             results = self._recognizer.recognize(samples, self._decode)
+            if self._encoder is not None:
+                for utterance, heard in zip(batch, self._encoder.listen(samples), strict=True):
+                    utterance.heard = heard
         except Exception as error:
             if len(batch) == 1:
                 if self._options.raise_errors:
@@ -269,23 +287,32 @@ class _Run:
     def _transcript(self, file: _File) -> Transcript:
         tokens: list[Token] = []
         segments: list[Segment] = []
-        for utterance in sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0)):
+        utterances = sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0))
+        for utterance in utterances:
             first = len(tokens)
             tokens += utterance.tokens
             segments.append(
                 replace(utterance.segment, first_token=first, stop_token=len(tokens), tags=utterance.tags)
             )
+        found = self._speakers(segments, utterances)
         timed = self._recognizer.timed or self._decode.timestamps
         return Transcript(
             key=file.key,
-            tokens=tuple(tokens),
+            tokens=assign_speakers(tokens, segments, found.turns) if found.turns else tuple(tokens),
             duration_ms=file.duration_ms,
             segments=tuple(segments),
+            turns=found.turns,
+            speaker_centres=found.centres,
             timed=timed,
             verbatim=self._recognizer.verbatim,
             spaced=self._recognizer.spaced or timed,  # as upstream: words with times have blanks between them
             error=file.error,
         )
+
+    def _speakers(self, segments: Sequence[Segment], utterances: Sequence[_Utterance]) -> Diarization:
+        """Who speaks when in a file; utterances that failed were not heard."""
+        pairs = [(s, u.heard) for s, u in zip(segments, utterances, strict=True) if u.heard is not None]
+        return diarize([s for s, _ in pairs], [heard for _, heard in pairs], self._options.speakers)
 
     def _report(self) -> None:
         if self._options.on_progress is None:

@@ -1,4 +1,4 @@
-"""Turns -> the speaker of each word, by its time; and of a sentence, the one of most of its words."""
+"""Turns -> the speaker of each word, by its time."""
 
 from __future__ import annotations
 
@@ -59,21 +59,6 @@ def assign_speakers(
                 speaker = floor.speaker(token.start_ms, token.end_ms)
             assigned[index] = replace(token, speaker=speaker)
     return tuple(assigned)
-
-
-def majority(tokens: Iterable[Token]) -> Speaker | None:
-    """Who speaks for most of the time of some words, or most of them where times are not known.
-
-    Of equals, the one who speaks first. None where no word has a speaker.
-    """
-    spoken: dict[Speaker, int] = {}
-    for token in tokens:
-        if token.speaker is not None:
-            known = token.start_ms is not None and token.end_ms is not None
-            length = token.end_ms - token.start_ms if known else 0  # type: ignore[operator]
-            # A word of no length counts too, but less than any that has one.
-            spoken[token.speaker] = spoken.get(token.speaker, 0) + length * 1000 + 1
-    return max(spoken, key=spoken.__getitem__, default=None)
 
 
 def upstream_speaker(turns: Sequence[Turn], start_ms: int, end_ms: int) -> Speaker:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from funasr.result import Token, Transcript
+from funasr.result import Token, Transcript, main_speaker
 
 WIDE = {",": "，", ".": "。", "?": "？"}
 ENGLISH = {"，": ",", "。": ".", "？": "?", "、": ","}
@@ -25,6 +25,11 @@ class Sentence:
     @property
     def end_ms(self) -> int | None:
         return self.tokens[-1].end_ms
+
+    @property
+    def speaker(self) -> int | str | None:
+        """Who says most of it."""
+        return main_speaker(self.tokens)
 
     @property
     def channel(self) -> int | None:
@@ -46,7 +51,7 @@ class Sentence:
         return _spaced(self.tokens).strip()
 
     def to_dict(self, *, english: bool = False, raw_text: bool = False) -> dict[str, Any]:
-        """Upstream's keys: text, start, end, timestamp, and raw_text when wanted. Perhaps channel."""
+        """Upstream's keys: text, start, end, timestamp, and raw_text when wanted. Perhaps spk, channel."""
         item: dict[str, Any] = {
             "text": self.text(english=english),
             "start": self.start_ms,
@@ -55,6 +60,8 @@ class Sentence:
         }
         if raw_text:
             item["raw_text"] = self.raw_text
+        if self.speaker is not None:
+            item["spk"] = self.speaker
         if self.channel is not None:
             item["channel"] = self.channel
         return item
