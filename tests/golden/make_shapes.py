@@ -22,7 +22,7 @@ def compact(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
     groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     short: dict[str, list[int]] = {}
     for name, shape in shapes.items():
-        numbered = re.fullmatch(r"(.*\.decoders|.*\.encoders)\.(\d+)\.(.*)", name)
+        numbered = re.fullmatch(r"(.*\.(?:decoders|encoders|tp_encoders))\.(\d+)\.(.*)", name)
         if numbered:
             stem = f"{numbered[1]}.{{}}.{numbered[3]}"
             groups.setdefault((stem, tuple(shape)), []).append(int(numbered[2]))
