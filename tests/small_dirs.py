@@ -19,8 +19,8 @@ from funasr.text.tokenizer import SentencepieceTokenizer
 GOLDEN = Path(__file__).parent / "golden"
 sys.path.insert(0, str(GOLDEN))
 
-import seeded  # noqa: E402
-import seeded_dirs  # noqa: E402
+import seeded as seeded  # noqa: E402
+import seeded_dirs as seeded_dirs  # noqa: E402
 
 sound = seeded_dirs.sound
 

@@ -150,9 +150,9 @@ def test_bad_options_are_named(model: AutoModel, given: dict[str, Any], message:
 def test_a_model_that_cannot_write_digits_says_so(models: Path, given: dict[str, Any]) -> None:
     plain = AutoModel(model=str(models / "plain"), device="cpu")
 
-    with pytest.raises(OptionError, match="use_itn: .*SenseVoice can"):
+    with pytest.raises(OptionError, match=r"use_itn: .*SenseVoice can"):
         plain.generate(input=sound(0.5, 0), **given)
-    with pytest.raises(OptionError, match="use_itn: .*SenseVoice can"):
+    with pytest.raises(OptionError, match=r"use_itn: .*SenseVoice can"):
         AutoModel(model=str(models / "plain"), device="cpu", **given)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,5 +36,5 @@ def test_runs_partition_the_frames_that_are_not_blank(said: list[int]) -> None:
     for run in runs:
         drawn[run.start : run.stop] = [run.id] * (run.stop - run.start)
     assert drawn == said
-    assert all(a.stop < b.start or a.id != b.id for a, b in zip(runs, runs[1:], strict=False))
+    assert all(a.stop < b.start or a.id != b.id for a, b in itertools.pairwise(runs))
     assert all(run.confidence == pytest.approx((run.stop - 1) / max(len(said) - 1, 1)) for run in runs)

@@ -4,7 +4,7 @@
 
 Reference: funasr 1.4.16, torch 2.13, CPU. Writes into aligner/:
 
-    network.npz   encoder and firing weights for seeded features (tolerance 1e-4: float32 sums in another order)
+    network.npz   encoder and firing weights for seeded features (tolerance 1e-4: sums in another order)
     aligned.json  text and timestamp for seeded sounds and texts that the vocabulary can spell. Times are
                   the same to the millisecond.
 """
