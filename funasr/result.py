@@ -234,7 +234,7 @@ def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
     for token in tokens:
         if not token.text:
             continue
-        if before is not None and before.text[0].isascii() and token.text[0].isascii():
+        if before is not None and before.text[-1].isascii() and token.text[0].isascii():
             parted = is_latin_char(before.text[-1]) and not is_cjk_char(token.text[0])
             if spaced or before.mark or parted:
                 text += " "

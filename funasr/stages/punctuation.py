@@ -154,6 +154,11 @@ class PunctuationStream:
         self._last_label = 0
 
     @property
+    def carried(self) -> tuple[str, ...]:
+        """The words since the last sentence end: the next call reads them again."""
+        return tuple(self._carried)
+
+    @property
     def nbytes(self) -> int:
         """Memory of the carried words, which are MOST_CARRIED at most."""
         return sum(sys.getsizeof(word) for word in self._carried)
