@@ -6,39 +6,34 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from funasr.arrays import Samples
 from funasr.audio.inputs import Item, expand_input
-from funasr.audio.load import AudioStream, load_audio, open_audio
+from funasr.audio.load import AudioStream, open_audio
 from funasr.auto import build
 from funasr.auto.align import align_items
+from funasr.auto.detect import detect_items, feed, is_live
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
 from funasr.auto.punctuate import punctuate_items, punctuate_live
+from funasr.auto.voices import embed_items, speaker_options
 from funasr.config import merge
-from funasr.errors import FunASRError, InputError, OptionError
+from funasr.errors import InputError, OptionError
+from funasr.pipeline.batching import BatchLimits, plan_batches
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
 from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress, Recognizer
-from funasr.result import Transcript
-from funasr.stages.detector import Detector, DetectorStream
+from funasr.result import Transcript, main_speaker
+from funasr.speakers.cluster import ClusterOptions, require_scikit_learn
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
+from funasr.stages.speaker import SpeakerEncoder
 from funasr.text.sentences import make_sentences
-from funasr.vad.segments import stream_pairs
 
 logger = logging.getLogger(__name__)
-
-STREAM_KEY = "funasr.stream"
-"""Where the caller's `cache` dict holds our stream object between calls."""
-
-LONGEST_STREAMING_CHUNK_MS = 15_000
-"""As upstream: a detector called with a shorter chunk_size is fed a live stream."""
 
 LONG_WITHOUT_VAD_S = 120.0
 
@@ -46,14 +41,16 @@ LONG_WITHOUT_VAD_S = 120.0
 class AutoModel:
     """One recognizer, with a voice activity detector before it and a punctuation model after it if you like.
 
-    A detector or a punctuation model alone does its work too.
+    A speaker model beside it tells who says what. A detector, a punctuation model or a speaker model alone
+    does its work too.
 
     >>> model = AutoModel(model="paraformer-zh", vad_model="fsmn-vad")
     >>> model.generate(input="meeting.mp3")
     [{'key': 'meeting', 'text': ..., 'timestamp': [[start_ms, end_ms], ...], 'confidence': [...]}]
 
     Options are those of `LoadOptions` and `CallOptions` (auto/options.py), `vad_model`, `vad_model_revision`,
-    `vad_kwargs`, `punc_model`, `punc_model_revision`, `punc_kwargs`, and any key of the model's config.yaml
+    `vad_kwargs`, `punc_model`, `punc_model_revision`, `punc_kwargs`, `spk_model`, `spk_model_revision`,
+    `spk_kwargs` (`cb_kwargs` in it are those of `ClusterOptions`), and any key of the model's config.yaml
     (`frontend_conf={...}`). Nothing is kept between calls: one AutoModel may be used by any number of threads
     at once.
 
@@ -63,8 +60,6 @@ class AutoModel:
 
     def __init__(self, **kwargs: Any) -> None:
         options = sort_options(kwargs)
-        if "spk_model" in options.sub_models:
-            raise OptionError("spk_model: this version has no models of that kind yet; leave the option out")
         self._defaults = options.call
         self._main = build.load(options)
         self._check_itn(options.call)
@@ -73,13 +68,19 @@ class AutoModel:
                 raise OptionError(f"{options.model!r} only finds times for a text; leave {kind} out")
             if self._main.recognizer is None:
                 what = "a voice activity detector" if self._main.detector else "a punctuation model"
+                what = "a speaker model" if self._main.encoder else what
                 raise OptionError(f"{options.model!r} is {what} itself; leave {kind} out")
         self._vad = _load_sub_model("vad_model", options.sub_models.get("vad_model"))
         self._punc = _load_sub_model("punc_model", options.sub_models.get("punc_model"))
+        self._cb_kwargs, speakers = _without_cb_kwargs(options.sub_models.get("spk_model"))
+        if speakers is not None:
+            require_scikit_learn()  # now, and not after an hour of recognition
+        self._spk = _load_sub_model("spk_model", speakers)
         self.kwargs = merge(self._main.config, kwargs)
         """The model's settings and what was given."""
         self.vad_kwargs = dict(self._vad.config) if self._vad else {}
         self.punc_kwargs = dict(self._punc.config) if self._punc else {}
+        self.spk_kwargs = dict(self._spk.config) if self._spk else {}
 
     @property
     def model_path(self) -> str:
@@ -88,8 +89,9 @@ class AutoModel:
 
     @property
     def model(self) -> Any:
-        """The stage that does the work: a recognizer, a Detector, a Punctuator or an Aligner."""
-        return self._main.recognizer or self._main.detector or self._main.punctuator or self._main.aligner
+        """The stage that does the work: a recognizer, Detector, Punctuator, Aligner or SpeakerEncoder."""
+        main = self._main
+        return main.recognizer or main.detector or main.punctuator or main.aligner or main.encoder
 
     @property
     def vad_model(self) -> Any:
@@ -100,6 +102,11 @@ class AutoModel:
     def punc_model(self) -> Any:
         """The Punctuator behind the recognizer, or None."""
         return self._punc.punctuator if self._punc else None
+
+    @property
+    def spk_model(self) -> Any:
+        """The SpeakerEncoder beside the recognizer, or None."""
+        return self._spk.encoder if self._spk else None
 
     def generate(
         self,
@@ -118,7 +125,9 @@ class AutoModel:
         A recognizer's records have `key`, `text`, for models with times `timestamp` ([[start_ms, end_ms]],
         one pair a word; and `words`, where blanks in the text do not part them), and `confidence` (one float
         a word); `return_raw_text=True` adds the text without marks as `raw_text`, `sentence_timestamp=True`
-        the sentences as `sentence_info`. An aligner's, of `input=(sound, text)` (or lists of either) with
+        the sentences as `sentence_info`. With a `spk_model` there always is `sentence_info`, with `spk`: 0, 1,
+        ... as speakers are first heard, or a name of `speakers={"name": sound}`. A speaker model alone gives
+        `key` and `spk_embedding`, a tensor (1, E). An aligner's, of `input=(sound, text)` (or lists of either) with
         `data_type=("sound", "text")`, have `key`, `text` and `timestamp`. A detector's have
         `key` and `value`: [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller,
         `is_final=True` at its end) `[start, -1]` and `[-1, end]` where only one of the two is known yet. A
@@ -129,20 +138,26 @@ class AutoModel:
         """
         options = self._call_options(cfg, input_len=input_len, progress_callback=progress_callback)
         if self._main.detector is not None:
-            return self._detect(self._main.detector, input, options)
+            if is_live(input, options):
+                return [feed(self._main.detector, input, options)]
+            return detect_items(self._main.detector, self._items(input, options), options)
         if self._main.punctuator is not None:
             if self._main.punctuator.live and options.cache is not None:
                 return punctuate_live(self._main.punctuator, input, options)
             options = replace(options, data_type="text")
             return punctuate_items(self._main.punctuator, self._items(input, options), options)
+        if self._main.encoder is not None:
+            return embed_items(self._main.encoder, self._items(input, options), options)
         records = []
         with progress_bar(enabled=not options.disable_pbar) as bar:
             for transcript in self._recognize(self._items(input, options), options, bar):
                 record = transcript.to_dict()
                 if options.return_raw_text:
                     record["raw_text"] = transcript.raw_text
-                if options.sentence_timestamp:
+                if options.sentence_timestamp or (self._spk is not None and options.return_spk_res):
                     record["sentence_info"] = _sentence_info(transcript, options)
+                if options.return_spk_center and transcript.speaker_centres:
+                    record["spk_embedding_center"] = np.array(transcript.speaker_centres, dtype=np.float32)
                 records.append(record)
         return records
 
@@ -156,6 +171,18 @@ class AutoModel:
         if self._main.recognizer is None and self._main.aligner is None:
             raise OptionError(f"{self._main.name!r} does not transcribe speech; use generate()")
         return self._recognize(self._items(input, options), options, on_progress)
+
+    def verify(self, first: Any, second: Any, *, fs: int | None = None) -> float:
+        """How alike the voices in two sounds are: the cosine of their embeddings, -1 to 1.
+
+        For a speaker model, alone or beside a recognizer. `fs` is the rate of arrays and raw bytes. Raises
+        OptionError without a speaker model, InputError for sounds that cannot be used.
+        """
+        encoder = self._main.encoder or self.spk_model
+        if encoder is None:
+            raise OptionError(f"{self._main.name!r} knows no voices; verify() needs spk_model='cam++'")
+        one, other = (load_audio(sound, encoder.rate, source_rate=fs) for sound in (first, second))
+        return encoder.similarity(one, other)
 
     def expand(self, input: Any, **cfg: Any) -> list[Item]:
         """The inputs that `input` stands for (list files are read), with the keys their results will have."""
@@ -187,13 +214,23 @@ class AutoModel:
             return
         recognizer = self._main.recognizer
         assert recognizer is not None
+        if options.data_type not in (None, "sound", "fbank"):
+            raise InputError(
+                f"data_type is {options.data_type!r}; {self._main.name!r} takes sound, or features as 'fbank'"
+            )
         decode = self._decode_options(recognizer, options)
         with ExitStack() as stack:
             output = stack.enter_context(OutputDir(options.output_dir)) if options.output_dir else None
             if options.data_type == "fbank":
-                results = _recognize_features(recognizer, items, decode, self.punc_model)
+                if self._spk is not None and options.return_spk_res:
+                    raise OptionError("features tell no voices apart: give sound, or return_spk_res=False")
+                results = _recognize_features(
+                    recognizer, items, decode, options.batch_limits, self.punc_model
+                )
             else:
-                pipeline = OfflinePipeline(recognizer, self._new_detector_stream(options), self.punc_model)
+                pipeline = OfflinePipeline(
+                    recognizer, self._new_detector_stream(options), self.punc_model, self.spk_model
+                )
                 how = self._pipeline_options(options, on_progress)
                 results = pipeline.run(items, self._opener(recognizer.rate, options), decode, how)
             for done, transcript in enumerate(results, 1):
@@ -213,7 +250,9 @@ class AutoModel:
                 logger.warning(
                     "model %r takes no hotwords; paraformer-zh does. They are ignored.", self._main.name
                 )
-        times = options.pred_timestamp or options.output_timestamp or options.return_time_stamps
+        times = options.pred_timestamp or bool(options.output_timestamp) or options.return_time_stamps
+        if options.output_timestamp is None and self._spk is not None and options.return_spk_res:
+            times = True
         if isinstance(recognizer, SenseVoiceRecognizer):
             return DecodeOptions(
                 timestamps=times,
@@ -227,6 +266,8 @@ class AutoModel:
                 self._main.name,
                 options.language,
             )
+        if hotwords is not None:
+            hotwords = replace(hotwords, scale=options.clas_scale)
         return DecodeOptions(hotwords=hotwords, timestamps=times)
 
     def _pipeline_options(
@@ -235,6 +276,9 @@ class AutoModel:
         return PipelineOptions(
             limits=options.batch_limits,
             merge_length_ms=int(options.merge_length_s * 1000) if options.merge_vad else None,
+            speakers=speaker_options(self._spk.encoder, options, self._cb_kwargs)
+            if self._spk is not None and self._spk.encoder is not None
+            else None,
             raise_errors=options.on_error == "raise",
             on_progress=on_progress,
         )
@@ -263,61 +307,6 @@ class AutoModel:
 
         return open_sound
 
-    # Detection
-
-    def _detect(self, detector: Detector, input: Any, options: CallOptions) -> list[dict[str, Any]]:
-        chosen = detector.options.override(options.vad)
-        if self._is_live(input, options):
-            return [self._feed(detector, input, options, chosen)]
-        items = self._items(input, options)
-        records: list[dict[str, Any]] = []
-        with ExitStack() as stack:
-            output = stack.enter_context(OutputDir(options.output_dir)) if options.output_dir else None
-            for done, item in enumerate(items, 1):
-                record = self._detect_one(detector, item, options, chosen)
-                records.append(record)
-                if output is not None:
-                    output.write_segments(record)
-                if options.progress_callback is not None:
-                    options.progress_callback(done, len(items))
-        return records
-
-    def _detect_one(
-        self, detector: Detector, item: Item, options: CallOptions, chosen: Any
-    ) -> dict[str, Any]:
-        try:
-            with open_audio(item.source, detector.fs, source_rate=options.fs) as sound:
-                segments = detector.segments((block[0] for block in sound), chosen)
-        except FunASRError as error:
-            if options.on_error == "raise":
-                raise
-            logger.warning("%s: %s", item.key, error)
-            return {"key": item.key, "value": [], "error": str(error)}
-        return {"key": item.key, "value": [[segment.start_ms, segment.end_ms] for segment in segments]}
-
-    def _is_live(self, input: Any, options: CallOptions) -> bool:
-        """As upstream: a short chunk_size means a live stream, but never for a file."""
-        if isinstance(input, (str, Path)) or hasattr(input, "read"):
-            return False
-        if isinstance(input, (list, tuple)) and not all(isinstance(x, (int, float)) for x in input):
-            return False
-        if options.is_streaming_input is not None:
-            return options.is_streaming_input
-        return isinstance(options.chunk_size, int) and options.chunk_size < LONGEST_STREAMING_CHUNK_MS
-
-    def _feed(self, detector: Detector, input: Any, options: CallOptions, chosen: Any) -> dict[str, Any]:
-        cache = options.cache if options.cache is not None else {}
-        stream = cache.get(STREAM_KEY)
-        if stream is None:
-            stream = cache[STREAM_KEY] = detector.stream(chosen, chunk_ms=options.chunk_size)
-        if not isinstance(stream, DetectorStream):
-            raise InputError("cache belongs to another model; begin every stream with cache={}")
-        events = stream.accept(_chunk(input, detector.fs, options.fs))
-        if options.is_final:
-            events += stream.flush()
-            cache.clear()
-        return {"key": str(options.key or "stream"), "value": stream_pairs(events)}
-
 
 def _load_sub_model(kind: str, sub: SubModel | None) -> build.Loaded | None:
     if sub is None:
@@ -329,35 +318,45 @@ def _load_sub_model(kind: str, sub: SubModel | None) -> build.Loaded | None:
         raise OptionError(f"vad_model={sub.name!r} is no voice activity detector; 'fsmn-vad' is one")
     if kind == "punc_model" and loaded.punctuator is None:
         raise OptionError(f"punc_model={sub.name!r} is no punctuation model; 'ct-punc' is one")
+    if kind == "spk_model" and loaded.encoder is None:
+        raise OptionError(f"spk_model={sub.name!r} is no speaker model; 'cam++' is one")
     return loaded
 
 
-def _chunk(input: Any, rate: int, source_rate: int | None) -> Samples:
-    """A piece of a live stream as samples. Rates must agree: pieces cannot be resampled one by one."""
-    if source_rate is not None and source_rate != rate:
-        raise InputError(f"a live stream must come at {rate} Hz, not fs={source_rate}; resample it first")
-    if isinstance(input, (bytes, bytearray)):  # never a container: a piece of sound may begin like one
-        input = np.frombuffer(input[: len(input) // 2 * 2], dtype="<i2")
-    return load_audio(input, rate, source_rate=rate)
+def _without_cb_kwargs(sub: SubModel | None) -> tuple[dict[str, Any], SubModel | None]:
+    """`spk_kwargs` mix what a speaker model is built with and, as `cb_kwargs`, how its voices are clustered."""
+    if sub is None:
+        return {}, None
+    rest = {name: value for name, value in sub.kwargs.items() if name != "cb_kwargs"}
+    given = sub.kwargs.get("cb_kwargs") or {}
+    ClusterOptions.from_official(given)
+    return dict(given), replace(sub, kwargs=rest)
 
 
 def _recognize_features(
     recognizer: ParaformerRecognizer | SenseVoiceRecognizer,
     items: Sequence[Item],
     decode: DecodeOptions,
+    limits: BatchLimits,
     punctuator: Punctuator | None,
 ) -> Iterator[Transcript]:
-    for item in items:
-        features = np.asarray(item.source, dtype=np.float32)
-        lengths = np.asarray([len(features)], dtype=np.int64)
-        [result] = recognizer.recognize_features(features[None], lengths, decode)
-        result = replace(result, key=item.key)
-        yield punctuator.mark_words([result])[0] if punctuator is not None else result
+    """Features that are there already, in batches of similar length."""
+    lengths = np.asarray([len(item.source) for item in items], dtype=np.int64)
+    found: dict[int, Transcript] = {}
+    # Batches are planned in milliseconds; released front ends have a row every 60.
+    for batch in plan_batches([int(length) * 60 for length in lengths], limits):
+        width = items[batch[0]].source.shape[1]
+        features = np.zeros((len(batch), int(lengths[batch].max()), width), dtype=np.float32)
+        for row, index in enumerate(batch):
+            features[row, : lengths[index]] = items[index].source
+        found |= zip(batch, recognizer.recognize_features(features, lengths[batch], decode), strict=True)
+    results = [replace(found[index], key=item.key) for index, item in enumerate(items)]
+    yield from results if punctuator is None else punctuator.mark_words(results)
 
 
 def _sentence_info(transcript: Transcript, options: CallOptions) -> list[dict[str, Any]]:
     """One entry a sentence, or a speech segment that has words: upstream's keys, times in ms."""
-    if transcript.punctuated and transcript.timed:
+    if transcript.punctuated and transcript.timed and options.spk_mode == "punc_segment":
         return [
             sentence.to_dict(english=options.en_post_proc, raw_text=options.return_raw_text)
             for sentence in make_sentences(transcript)
@@ -377,5 +376,8 @@ def _sentence_info(transcript: Transcript, options: CallOptions) -> list[dict[st
         if transcript.timed:
             tokens = transcript.tokens[first:stop]
             sentence["timestamp"] = [[token.start_ms, token.end_ms] for token in tokens]
+        speaker = main_speaker(transcript.tokens[first:stop])
+        if speaker is not None:
+            sentence["spk"] = speaker
         sentences.append(sentence)
     return sentences

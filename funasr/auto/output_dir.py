@@ -45,7 +45,8 @@ class OutputDir:
         file = self._files.get(name)
         if file is None:
             file = self._files[name] = (self._folder / name).open("w", encoding="utf-8")
-        file.write(f"{key} {value}\n")
+        # A key is one word and a value one line, whatever a user called his file.
+        file.write(f"{'_'.join(key.split()) or 'utt'} {' '.join(value.splitlines())}\n")
         file.flush()
 
     def __enter__(self) -> OutputDir:
