@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from funasr.errors import ModelFilesError, OptionError, did_you_mean
+from funasr.values import checked, field_types, shown
 
 logger = logging.getLogger(__name__)
 
@@ -64,26 +64,45 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A nested mapping of an official config, empty where it is absent or null.
+
+    Raises ModelFilesError when something else stands there.
+    """
+    found = raw.get(name)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise ModelFilesError(f"config.yaml: {name} is {shown(found)}, not a mapping of settings")
+    return found
+
+
 def pick(cls: type[T], raw: Mapping[str, Any], where: str, ignored: frozenset[str] = frozenset()) -> T:
     """Build a dataclass from the keys of an official config that it knows.
 
     Keys in `ignored` are known to have no effect. Any other key is logged with the nearest field name, and
     otherwise left alone: configs of released models carry settings for training and for older programs.
+
+    Raises ModelFilesError for a value that its field cannot hold.
     """
-    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = field_types(cls)
     for key in raw:
         if key not in fields and key not in ignored:
-            logger.warning("%s has a key %r that is not used%s", where, key, did_you_mean(key, fields))
-    return cls(**{key: value for key, value in raw.items() if key in fields})
+            logger.warning("%s has a key %r that is not used%s", where, key, did_you_mean(str(key), fields))
+    try:
+        return cls(**checked(cls, {key: value for key, value in raw.items() if key in fields}))
+    except OptionError as error:
+        raise ModelFilesError(f"{where}: {error}") from error
 
 
 def options(cls: type[T], given: Mapping[str, Any], where: str) -> T:
     """Build an options dataclass from a user's keyword arguments.
 
-    Raises OptionError for a name that is not a field, with the nearest one.
+    Raises OptionError for a name that is not a field, with the nearest one, and for a value that its field
+    cannot hold.
     """
-    fields = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = field_types(cls)
     for key in given:
         if key not in fields:
-            raise OptionError(f"{where} has no option {key!r}{did_you_mean(key, fields)}")
-    return cls(**given)
+            raise OptionError(f"{where} has no option {key!r}{did_you_mean(str(key), fields)}")
+    return cls(**checked(cls, given))
