@@ -19,7 +19,7 @@ from funasr.auto.options import CallOptions, SubModel, call_options, sort_option
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
 from funasr.auto.punctuate import punctuate_items, punctuate_live
-from funasr.auto.voices import embed_items, speaker_options
+from funasr.auto.voices import embed_items, similarity, speaker_options
 from funasr.config import merge
 from funasr.errors import InputError, OptionError
 from funasr.pipeline.batching import BatchLimits, plan_batches
@@ -30,7 +30,6 @@ from funasr.speakers.cluster import ClusterOptions, require_scikit_learn
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
-from funasr.stages.speaker import SpeakerEncoder
 from funasr.text.sentences import make_sentences
 
 logger = logging.getLogger(__name__)
@@ -125,10 +124,10 @@ class AutoModel:
         A recognizer's records have `key`, `text`, for models with times `timestamp` ([[start_ms, end_ms]],
         one pair a word; and `words`, where blanks in the text do not part them), and `confidence` (one float
         a word); `return_raw_text=True` adds the text without marks as `raw_text`, `sentence_timestamp=True`
-        the sentences as `sentence_info`. With a `spk_model` there always is `sentence_info`, with `spk`: 0, 1,
-        ... as speakers are first heard, or a name of `speakers={"name": sound}`. A speaker model alone gives
-        `key` and `spk_embedding`, a tensor (1, E). An aligner's, of `input=(sound, text)` (or lists of either) with
-        `data_type=("sound", "text")`, have `key`, `text` and `timestamp`. A detector's have
+        the sentences as `sentence_info`. With a `spk_model` there always is `sentence_info`, with `spk`: 0, 1
+        and so on as speakers are first heard, or a name of `speakers={"name": sound}`. A speaker model alone
+        gives `key` and `spk_embedding`, a tensor (1, E). An aligner's, of `input=(sound, text)` (or lists of
+        either) with `data_type=("sound", "text")`, have `key`, `text` and `timestamp`. A detector's have
         `key` and `value`: [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller,
         `is_final=True` at its end) `[start, -1]` and `[-1, end]` where only one of the two is known yet. A
         punctuation model's have `key`, `text` and `punc_array` (a label a word); a live text has a `cache`
@@ -181,8 +180,7 @@ class AutoModel:
         encoder = self._main.encoder or self.spk_model
         if encoder is None:
             raise OptionError(f"{self._main.name!r} knows no voices; verify() needs spk_model='cam++'")
-        one, other = (load_audio(sound, encoder.rate, source_rate=fs) for sound in (first, second))
-        return encoder.similarity(one, other)
+        return similarity(encoder, first, second, fs)
 
     def expand(self, input: Any, **cfg: Any) -> list[Item]:
         """The inputs that `input` stands for (list files are read), with the keys their results will have."""
@@ -324,7 +322,7 @@ def _load_sub_model(kind: str, sub: SubModel | None) -> build.Loaded | None:
 
 
 def _without_cb_kwargs(sub: SubModel | None) -> tuple[dict[str, Any], SubModel | None]:
-    """`spk_kwargs` mix what a speaker model is built with and, as `cb_kwargs`, how its voices are clustered."""
+    """`spk_kwargs` -> how voices are clustered (`cb_kwargs` among them), and how the model is built."""
     if sub is None:
         return {}, None
     rest = {name: value for name, value in sub.kwargs.items() if name != "cb_kwargs"}

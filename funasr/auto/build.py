@@ -21,6 +21,7 @@ from funasr.stages.protocols import FrameScorer
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer
 from funasr.stages.silero import SileroOptions
+from funasr.stages.speaker import SpeakerEncoder
 from funasr.stages.vad import SpeechDetector
 from funasr.text.marks import MarkTable
 from funasr.text.tokenizer import SentencepieceTokenizer, open_tokenizer
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 VAD_CLASSES = frozenset({"FsmnVADStreaming", "FsmnVAD"})
 PUNC_CLASSES = frozenset({"CTTransformer", "CTTransformerStreaming"})
 TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
+SPEAKER_CLASSES = frozenset({"CAMPPlus", "ERes2NetV2"})
 SENSE_VOICE_CLASS = "SenseVoiceSmall"
 ALIGNER_CLASS = "MonotonicAligner"
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
@@ -52,6 +54,7 @@ class Loaded:
     detector: Detector | None = None
     punctuator: Punctuator | None = None
     aligner: Aligner | None = None
+    encoder: SpeakerEncoder | None = None
 
 
 def load(options: AutoModelOptions) -> Loaded:
@@ -79,6 +82,8 @@ def load(options: AutoModelOptions) -> Loaded:
         return _load_detector(options, directory)
     if directory.model in PUNC_CLASSES:
         return _load_punctuator(options, directory)
+    if directory.model in SPEAKER_CLASSES:
+        return _load_encoder(options, directory)
     return _load_recognizer(options, directory)
 
 
@@ -105,6 +110,12 @@ def _load_silero(options: AutoModelOptions) -> Loaded:
     chosen = SileroOptions().override(options.call.vad)
     detector = load_silero(chosen, intra_op_num_threads=options.load.ncpu or 1)
     return Loaded(name=options.model, path=None, config={}, detector=detector)
+
+
+def _load_encoder(options: AutoModelOptions, directory: ModelDir) -> Loaded:
+    # The front end that the settings name is not the one the model was trained with: see SpeakerEncoder.
+    encoder = SpeakerEncoder(_network(directory, options.load, 0, 0))
+    return Loaded(name=options.model, path=directory.path, config=directory.config, encoder=encoder)
 
 
 def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:

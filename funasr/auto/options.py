@@ -71,7 +71,8 @@ class CallOptions:
     hotwords: Any = None
     clas_scale: float = 1.0
     pred_timestamp: bool = False
-    output_timestamp: bool = False
+    output_timestamp: bool | None = None
+    """None: with a spk_model, whose work needs times."""
     return_time_stamps: bool = False
     language: str | None = None
     text_norm: Literal["withitn", "woitn"] | None = None
@@ -84,6 +85,21 @@ class CallOptions:
     """Write numbers as digits, with punctuation; of models that can (SenseVoice)."""
     return_raw_text: bool = False
     en_post_proc: bool = False
+    # speakers, with a spk_model
+    return_spk_res: bool = True
+    """Tell speakers apart."""
+    return_spk_center: bool = False
+    """Give the mean voice of each speaker, (K, E), as `spk_embedding_center`."""
+    spk_mode: Literal["punc_segment", "vad_segment"] = "punc_segment"
+    """What `sentence_info` lists: sentences where there are marks and times, or speech segments."""
+    preset_spk_num: int | None = None
+    """How many speakers there are, where that is known; else between `min_spk_num` and `max_spk_num`."""
+    min_spk_num: int | None = None
+    max_spk_num: int | None = None
+    speakers: Any = None
+    """Voices that have a name: `{"Ann": "ann.wav", "Bob": ["bob1.wav", "bob2.wav"]}`."""
+    speakers_threshold: float = 0.31
+    """How similar (cosine) a speaker must be to a named voice to get the name."""
     # voice activity
     vad: Mapping[str, Any] = field(default_factory=dict)
     """Options of VadOptions or SileroOptions by their own names, such as `max_end_silence_time=500`."""
@@ -105,6 +121,7 @@ class CallOptions:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, (int, float)) and value > 0):
                 raise OptionError(f"{name} is {value!r}; it must be a number greater than 0")
+        _choice("spk_mode", self.spk_mode, ("punc_segment", "vad_segment"))
         if self.text_norm is not None:
             _choice("text_norm", self.text_norm, ("withitn", "woitn"))
 
@@ -244,7 +261,7 @@ _SUB_NAMES = {
     name: kind
     for kind in SUB_MODELS
     for name in (kind, f"{kind}_revision", f"{kind.removesuffix('_model')}_kwargs")
-} | {"spk_mode": "spk_model"}
+}
 
 _LOAD = _names(LoadOptions)
 _CALL = _names(CallOptions) - {"vad"}

@@ -93,18 +93,23 @@ class SpeakerEncoder:
         voices = np.empty((len(utterances), self.network.size), dtype=np.float32)
         by_length: dict[int, list[tuple[int, Features]]] = {}
         for index, samples in enumerate(utterances):
+            self.require_voice(samples)
             rows = self._fbank(samples)
-            if len(rows) < self.network.min_frames:
-                raise InputError(
-                    f"{len(samples) * 1000 // self.rate} ms of sound are too short to tell a voice; give "
-                    "some seconds of speech"
-                )
             # The network knows no padding, so only utterances of equal length share a batch.
             by_length.setdefault(len(rows), []).append((index, rows))
         for group in by_length.values():
             found = self.network.embed(_without_mean(np.stack([rows for _, rows in group])))
             voices[[index for index, _ in group]] = found
         return voices
+
+    def require_voice(self, samples: Samples) -> None:
+        """Raises InputError for speech that is too short to have a voice."""
+        shortest = self._fbank.config.window_samples + (self.network.min_frames - 1) * self._hop
+        if len(samples) < shortest:
+            raise InputError(
+                f"{len(samples) * 1000 // self.rate} ms of sound are too short to tell a voice; give "
+                "some seconds of speech"
+            )
 
     def similarity(self, first: Samples, second: Samples) -> float:
         """The cosine of the voices of two utterances, -1 to 1. Raises InputError as `embed`."""

@@ -1,0 +1,135 @@
+"""Speaker models: sounds -> records with a voice each; and what a call says about speakers, typed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from funasr.arrays import Samples
+from funasr.audio.inputs import Item
+from funasr.audio.load import load_audio
+from funasr.auto.options import CallOptions
+from funasr.errors import FunASRError, InputError, OptionError
+from funasr.speakers.cluster import ClusterOptions, Voices, normalized
+from funasr.stages.speaker import EnrolledVoice, SpeakerEncoder, SpeakerOptions
+
+logger = logging.getLogger(__name__)
+
+POOL_S = 600.0
+"""Seconds of sound that are held, so that those of equal length can share a batch."""
+
+
+def embed_items(encoder: SpeakerEncoder, items: Sequence[Item], options: CallOptions) -> list[dict[str, Any]]:
+    """One record an input: `key` and `spk_embedding`, a torch tensor (1, E) on the CPU, as upstream's.
+
+    An input that fails gives a record with `error`, unless errors are raised.
+    """
+    records: list[dict[str, Any]] = []
+    for pool in _pools(encoder, items, options):
+        heard = [samples for _, samples in pool if not isinstance(samples, str)]
+        voices = iter(encoder.embed(heard))
+        for item, samples in pool:
+            if isinstance(samples, str):
+                records.append({"key": item.key, "error": samples})
+            else:
+                records.append({"key": item.key, "spk_embedding": _as_tensor(next(voices)[None])})
+        if options.progress_callback is not None:
+            options.progress_callback(len(records), len(items))
+    return records
+
+
+def _pools(
+    encoder: SpeakerEncoder, items: Sequence[Item], options: CallOptions
+) -> Iterator[list[tuple[Item, Samples | str]]]:
+    """Inputs with their samples, or with what is wrong with them."""
+    pool: list[tuple[Item, Samples | str]] = []
+    held = 0
+    for item in items:
+        try:
+            samples = load_audio(item.source, encoder.rate, source_rate=options.fs)
+            encoder.require_voice(samples)
+        except FunASRError as error:
+            if options.on_error == "raise":
+                raise
+            logger.warning("%s: %s", item.key, error)
+            pool.append((item, str(error)))
+            continue
+        pool.append((item, samples))
+        held += len(samples)
+        if held >= POOL_S * encoder.rate:
+            yield pool
+            pool, held = [], 0
+    if pool:
+        yield pool
+
+
+def similarity(encoder: SpeakerEncoder, first: Any, second: Any, fs: int | None) -> float:
+    """The cosine of the voices in two sounds of any form; `fs` is the rate of arrays and raw bytes."""
+    one, other = (load_audio(sound, encoder.rate, source_rate=fs) for sound in (first, second))
+    return encoder.similarity(one, other)
+
+
+def _as_tensor(voice: Voices) -> Any:
+    """A tensor where there is torch, without which no network of a checkpoint runs; else the array."""
+    try:
+        import torch
+    except ImportError:
+        return voice
+    return torch.from_numpy(voice)
+
+
+def speaker_options(
+    encoder: SpeakerEncoder, options: CallOptions, cb_kwargs: dict[str, Any]
+) -> SpeakerOptions | None:
+    """What a call says about speakers; None where it does not want them told apart.
+
+    `cb_kwargs` are those of the constructor's `spk_kwargs`. Raises OptionError, and InputError for sounds of
+    enrolled voices that cannot be used.
+    """
+    if not options.return_spk_res:
+        return None
+    given = dict(cb_kwargs)
+    for name, value in (
+        ("count", options.preset_spk_num),
+        ("min_count", options.min_spk_num),
+        ("max_count", options.max_spk_num),
+    ):
+        if value is not None:
+            given[name] = value
+    return SpeakerOptions(
+        cluster=ClusterOptions.from_official(given),
+        enrolled=enrol(encoder, options),
+        enrolled_thr=options.speakers_threshold,
+    )
+
+
+def enrol(encoder: SpeakerEncoder, options: CallOptions) -> tuple[EnrolledVoice, ...]:
+    """`speakers={"name": sound}` or `{"name": [sound, sound]}` -> their voices."""
+    if not options.speakers:
+        return ()
+    if not isinstance(options.speakers, dict):
+        raise OptionError(
+            f"speakers is a {type(options.speakers).__name__}; give a dict of names and sounds: "
+            "speakers={'Ann': 'ann.wav'}"
+        )
+    return tuple(
+        EnrolledVoice(name=str(name), voice=tuple(_mean_voice(encoder, str(name), sounds, options)))
+        for name, sounds in options.speakers.items()
+    )
+
+
+def _mean_voice(encoder: SpeakerEncoder, name: str, sounds: Any, options: CallOptions) -> list[float]:
+    several = isinstance(sounds, (list, tuple)) and not all(isinstance(x, (int, float)) for x in sounds)
+    try:
+        samples = [
+            load_audio(sound, encoder.rate, source_rate=options.fs)
+            for sound in (sounds if several else [sounds])
+        ]
+        voices = normalized(encoder.embed(samples))
+    except FunASRError as error:
+        raise InputError(f"the voice of {name!r} cannot be learnt: {error}") from error
+    mean: list[float] = np.mean(voices, axis=0).tolist()
+    return mean
