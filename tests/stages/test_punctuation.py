@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from funasr.result import Segment, Token, Transcript
 from funasr.stages.punctuation import BATCH_WORDS, MOST_CARRIED, Punctuator
 from funasr.text.words import JiebaSplitter, WordVocabulary, split_words
 from tests.models.test_ct_transformer import network
+from tests.text.test_sentences import assert_equals_upstream as sentences_equal
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -386,3 +388,14 @@ def test_taking_the_marks_away_gives_the_words_back(
         if spaced:  # ASCII words that stood apart do so still
             bare = "".join(char for char in after.text if char not in MARKS)
             assert split_words(bare) == split_words(before.text)
+
+
+@pytest.mark.reference
+def test_two_thousand_more_texts_and_calls_are_those_of_the_reference(
+    reference_python: str, tmp_path: Path
+) -> None:
+    script = GOLDEN / "make_punc.py"
+    subprocess.run([reference_python, str(script), "200", str(tmp_path)], check=True, capture_output=True)
+
+    assert assert_equals_upstream(tmp_path, tmp_path) > 2000
+    assert sentences_equal(tmp_path / "sentences.json") == 800
