@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -116,8 +115,6 @@ def _described(wanted: Any) -> str:
         return "a dict"
     if origin is Callable:
         return "a function"
-    if origin is os.PathLike:
-        return "a path"
     return _PLAIN[origin][0] if origin in _PLAIN else f"a {origin.__name__}"
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from funasr.errors import OptionError, did_you_mean
 from funasr.pipeline.batching import BatchLimits
 from funasr.stages.silero import SileroOptions
 from funasr.vad.options import VadOptions
+from funasr.values import checked, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,7 @@ class LoadOptions:
     hub: str = "ms"
     """`ms` / `modelscope` or `hf` / `huggingface`."""
     model_revision: str | None = None
-    model_path: str | None = None
+    model_path: str | Path | None = None
     """Use this directory, whatever the name is."""
     offline: bool | None = None
     """Never touch the network; None asks the environment (FUNASR_OFFLINE=1)."""
@@ -33,10 +36,11 @@ class LoadOptions:
     ncpu: int | None = None
     """Threads of torch operators. Torch keeps one number a process; None leaves it alone."""
     fp16: bool = False
+    """Compute in 16 bits, on a GPU. Voice activity detectors stay float32."""
     bf16: bool = False
     engine: Literal["auto", "torch", "onnx"] = "auto"
     """`auto`: torch where the weights and torch are there, else onnxruntime where a graph is."""
-    init_param: str | None = None
+    init_param: str | Path | None = None
     """Another weight file than the model's own."""
     ignore_init_mismatch: bool = False
     """Skip tensors of another shape instead of refusing the file."""
@@ -46,6 +50,18 @@ class LoadOptions:
     """Prefixes of names that are not loaded."""
     trust_remote_code: bool = False
     remote_code: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ncpu is not None and self.ncpu < 1:
+            raise OptionError(f"ncpu is {self.ncpu}; it must be 1 or more")
+        if self.ngpu < 0:
+            raise OptionError(f"ngpu is {self.ngpu}; it must be 0 (use the cpu) or more")
+        if self.fp16 and self.bf16:
+            raise OptionError("fp16 and bf16 are both on; choose one of them")
+        if len(self.scope_map) % 2:
+            raise OptionError(
+                f"scope_map is {shown(self.scope_map)}; it must be pairs: source prefix, own prefix, ..."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +74,7 @@ class CallOptions:
     data_type: str | Sequence[str] | None = None
     input_len: Any = None
     """Valid frames of each row, for `data_type="fbank"`."""
-    key: Any = None
+    key: str | Sequence[str] | None = None
     channels: Literal["mix", "split"] = "mix"
     # batches
     batch_size: int | None = None
@@ -110,20 +126,15 @@ class CallOptions:
     chunk_size: Any = None
     # the call
     on_error: Literal["record", "raise"] = "record"
-    output_dir: str | None = None
+    output_dir: str | Path | None = None
     disable_pbar: bool = False
     progress_callback: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
-        _choice("channels", self.channels, ("mix", "split"))
-        _choice("on_error", self.on_error, ("record", "raise"))
         for name in ("batch_size", "batch_size_s", "batch_size_threshold_s", "merge_length_s"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            if value is not None and value <= 0:
                 raise OptionError(f"{name} is {value!r}; it must be a number greater than 0")
-        _choice("spk_mode", self.spk_mode, ("punc_segment", "vad_segment"))
-        if self.text_norm is not None:
-            _choice("text_norm", self.text_norm, ("withitn", "woitn"))
 
     @property
     def batch_limits(self) -> BatchLimits:
@@ -141,7 +152,8 @@ class CallOptions:
         return self.use_itn if self.text_norm is None else self.text_norm == "withitn"
 
 
-SUB_MODELS = ("vad_model", "punc_model", "spk_model")
+EXAMPLES = {"vad_model": "fsmn-vad", "punc_model": "ct-punc", "spk_model": "cam++"}
+SUB_MODELS = tuple(EXAMPLES)
 
 CONFIG_KEYS = frozenset(
     f"{part}{suffix}"
@@ -199,15 +211,13 @@ def sort_options(given: Mapping[str, Any], where: str = "AutoModel") -> AutoMode
         elif name in _CALL or name in _VAD:
             call[name] = value
         elif name in CONFIG_KEYS:
-            overrides[name] = value
+            overrides[name] = _override(name, value)
         elif name in _SUB_NAMES:
             subs.add(_SUB_NAMES[name])
         elif name != "model" and name not in WITHOUT_EFFECT:
             raise OptionError(f"{where} has no option {name!r}{did_you_mean(name, _ALL)}")
-    model = given.get("model") or load.get("model_path")
-    if not isinstance(model, str) or not model:
-        raise OptionError(f"model is {model!r}; give a name, a hub id or a directory: model='paraformer-zh'")
-    loading = LoadOptions(**load)
+    model = _name("model", given.get("model") or load.get("model_path"), "paraformer-zh")
+    loading = LoadOptions(**checked(LoadOptions, load))
     if loading.trust_remote_code or loading.remote_code:
         raise OptionError("trust_remote_code: code that comes with a model is not run by this version")
     return AutoModelOptions(
@@ -233,24 +243,42 @@ def call_options(defaults: CallOptions, given: Mapping[str, Any]) -> CallOptions
             vad[name] = value
         elif name not in WITHOUT_EFFECT:
             raise OptionError(f"generate has no option {name!r}{did_you_mean(name, _CALL | _VAD)}")
-    return dataclasses.replace(defaults, vad=vad, **own)
+    return dataclasses.replace(defaults, vad=vad, **checked(CallOptions, own))
 
 
 def _sub_model(kind: str, given: Mapping[str, Any], load: Mapping[str, Any]) -> SubModel:
     prefix = kind.removesuffix("_model")
     own = given.get(f"{prefix}_kwargs") or {}
     if not isinstance(own, Mapping):
-        raise OptionError(f"{prefix}_kwargs is {own!r}; give a dict of options for {kind}")
+        raise OptionError(f"{prefix}_kwargs is {shown(own)}; give a dict of options for {kind}")
+    for name in own:
+        if name == "model" or name in _SUB_NAMES:
+            raise OptionError(
+                f"{prefix}_kwargs has no option {name!r}; give {kind} and its like to AutoModel"
+            )
     inherited = {k: v for k, v in load.items() if k not in ("model_revision", "model_path", "init_param")}
     revision = given.get(f"{kind}_revision")
     if revision is not None:
         inherited["model_revision"] = revision
-    return SubModel(name=str(given[kind]), kwargs={**inherited, **own})
+    return SubModel(name=_name(kind, given[kind], EXAMPLES[kind]), kwargs={**inherited, **own})
 
 
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise OptionError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+def _name(option: str, value: Any, example: str) -> str:
+    name = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(name, str) or not name:
+        raise OptionError(
+            f"{option} is {shown(value)}; give a name, a hub id or a directory: {option}={example!r}"
+        )
+    return name
+
+
+def _override(name: str, value: Any) -> Any:
+    """A setting in place of the one in config.yaml: sections are mappings, the rest are names and paths."""
+    if name.endswith("_conf") and not isinstance(value, Mapping):
+        raise OptionError(f"{name} is {shown(value)}; it must be a dict of settings")
+    if not name.endswith("_conf") and not isinstance(value, (str, os.PathLike)):
+        raise OptionError(f"{name} is {shown(value)}; it must be a string")
+    return value if isinstance(value, Mapping) else os.fspath(value)
 
 
 def _names(cls: type) -> frozenset[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,14 @@ def _as_schedule(rows: Sequence[Sequence[float]]) -> Schedule:
         schedule = tuple((float(limit), float(silence)) for limit, silence in rows)
     except (TypeError, ValueError):
         raise OptionError(f"silence_schedule is {rows!r}: expected pairs [speech_ms, silence_ms]") from None
-    if not schedule or any(a[0] >= b[0] for a, b in itertools.pairwise(schedule)):
-        raise OptionError(f"silence_schedule is {rows!r}: expected one or more pairs with growing speech_ms")
+    # Written so that nan fails; the last speech_ms may be infinite.
+    grows = all(a[0] < b[0] for a, b in itertools.pairwise(schedule))
+    if (
+        not schedule
+        or not grows
+        or not all(limit >= 0 and 0 <= pause < math.inf for limit, pause in schedule)
+    ):
+        raise OptionError(
+            f"silence_schedule is {rows!r}: expected one or more pairs of milliseconds with growing speech_ms"
+        )
     return schedule

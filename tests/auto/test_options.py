@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 
 from funasr.auto.options import CallOptions, call_options, sort_options
-from funasr.errors import OptionError
+from funasr.errors import FunASRError, ModelFilesError, OptionError
+from funasr.features.frontend import WavFrontend
+from funasr.vad.options import VadOptions
 
 
 def test_names_go_where_they_belong() -> None:
@@ -71,7 +76,7 @@ def test_bad_values_are_named_with_their_option(given: dict[str, object], messag
         call_options(CallOptions(), given)
 
 
-@pytest.mark.parametrize("model", [None, "", 3])
+@pytest.mark.parametrize("model", [None, "", 3, b"m", True])
 def test_a_model_must_be_named(model: object) -> None:
     with pytest.raises(OptionError, match="model is"):
         sort_options({"model": model})
@@ -80,3 +85,110 @@ def test_a_model_must_be_named(model: object) -> None:
 def test_remote_code_is_refused() -> None:
     with pytest.raises(OptionError, match="trust_remote_code"):
         sort_options({"model": "m", "trust_remote_code": True})
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"device": None},
+        {"ncpu": "2"},
+        {"ncpu": 2.5},
+        {"ncpu": True},
+        {"ncpu": "abc"},
+        {"ncpu": 0},
+        {"ngpu": "a"},
+        {"ngpu": -1},
+        {"hub": None},
+        {"hub": ["ms"]},
+        {"excludes": 5},
+        {"scope_map": ["a"]},
+        {"scope_map": "a,b,c"},
+        {"model_revision": 5},
+        {"model_path": 5},
+        {"engine": "tensorrt"},
+        {"fp16": "yes"},
+        {"fp16": True, "bf16": True},
+        {"frontend_conf": 5},
+        {"frontend_conf": "fs"},
+        {"frontend": 5},
+        {"encoder": ["SANMEncoder"]},
+        {"vad_model": 5},
+        {"vad_model": "fsmn-vad", "vad_kwargs": 5},
+        {"vad_model": "fsmn-vad", "vad_kwargs": {"vad_model": "x"}},
+        {"vad_model": "fsmn-vad", "vad_kwargs": {"model": "x"}},
+        {"punc_model": "ct-punc", "punc_kwargs": {"vad_kwargs": {}}},
+        {"fs": "a"},
+        {"key": 5},
+        {"output_dir": 5},
+        {"progress_callback": 5},
+        {"cache": 5},
+        {"batch_size": True},
+        {"batch_size": 1.5},
+        {"batch_size_s": math.nan},
+        {"merge_vad": "x"},
+        {"language": 5},
+        {"channels": "left"},
+        {"on_error": ["record"]},
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name_before_anything_is_loaded(
+    given: dict[str, object],
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        sort_options({"model": "m", **given})
+
+    assert any(name in str(caught.value) for name in given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_end_silence_time", "x"),
+        ("max_end_silence_time", None),
+        ("max_end_silence_time", math.nan),
+        ("max_end_silence_time", 1.5),
+        ("max_single_segment_time", "abc"),
+        ("max_single_segment_time", math.inf),
+        ("speech_noise_thres", "x"),
+        ("speech_noise_thres", math.nan),
+        ("sil_pdf_ids", "0"),
+        ("silence_schedule", 5),
+        ("silence_schedule", [[1000, "x"]]),
+        ("silence_schedule", [[math.nan, 500]]),
+        ("silence_schedule", [[1000, math.nan]]),
+        ("dynamic_silence", "x"),
+    ],
+)
+def test_a_detectors_options_are_checked_too(name: str, value: object) -> None:
+    with pytest.raises(OptionError, match=f"^{name} is "):
+        VadOptions().override({name: value})
+    with pytest.raises(ModelFilesError, match=f"{name} is "):
+        VadOptions.from_official({name: value})
+
+
+@pytest.mark.parametrize(
+    "conf", [{"fs": "x"}, {"fs": True}, {"n_mels": None}, {"window": 5}, {"dither": "no"}]
+)
+def test_settings_of_a_front_end_are_checked_too(conf: dict[str, object]) -> None:
+    with pytest.raises(FunASRError, match=f"{next(iter(conf))} is "):
+        WavFrontend.from_official(conf)
+
+
+def test_paths_may_be_path_objects_and_prefixes_a_string_with_commas() -> None:
+    options = sort_options(
+        {
+            "model": Path("some") / "model",
+            "vad_model": Path("vad"),
+            "output_dir": Path("out"),
+            "excludes": "decoder., ctc.",
+            "scope_map": "a.,none",
+            "batch_size_s": 60,
+            "ncpu": 2.0,
+        }
+    )
+
+    assert options.model == str(Path("some") / "model")
+    assert options.sub_models["vad_model"].name == "vad"
+    assert options.call.output_dir == Path("out")
+    assert (options.load.excludes, options.load.scope_map) == (("decoder.", "ctc."), ("a.", "none"))
+    assert (options.load.ncpu, options.call.batch_size_s) == (2, 60.0)
