@@ -32,7 +32,7 @@ import words_data
 import words_synth
 from numpy.typing import NDArray
 from quick_layers import use_flat_convolutions, use_pooled_dropout
-from words_augment import FIRST_LESSONS, Augmenter, Recipe, WordSource
+from words_augment import FIRST_LESSONS, LAST_LESSONS, Augmenter, Recipe, WordSource
 from words_data import TOKENS, UNKNOWN, Clip, Utterance
 from words_loss import WordsLoss
 
@@ -54,11 +54,11 @@ class Setup:
     """What a run consists of. `++name=value` on the command line changes it."""
 
     seed: int = 20
-    epochs: int = 40
-    decay_epochs: int = 8
-    """Last epochs, over which the learning rate falls to nothing."""
+    epochs: int = 20
     first_epochs: int = 4
     """Epochs of mostly single words with little in their way; what follows is harder."""
+    last_epochs: int = 11
+    """Over these the learning rate falls to nothing, nothing is masked, and there is less noise."""
     epoch_size: int = 9600
     """Utterances made up for one epoch."""
     batch_rows: int = 1400
@@ -140,32 +140,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     corpus = read_corpus(arguments.data, setup, work)
     frontend_config = FrontendConfig(dither=0.0, lfr_m=7, lfr_n=6)
-    augmenter = Augmenter(corpus.train, corpus.foreign, corpus.noises, corpus.rooms, Recipe())
+    last_from = setup.epochs - setup.last_epochs
+    recipes = {0: FIRST_LESSONS, setup.first_epochs: Recipe(), last_from: LAST_LESSONS}
+    lessons = {
+        epoch: Augmenter(corpus.train, corpus.foreign, corpus.noises, corpus.rooms, recipe)
+        for epoch, recipe in recipes.items()
+    }
     cmvn = work / "am.mvn"
     if not cmvn.is_file():
-        write_cmvn(cmvn, *measure_cmvn(augmenter, frontend_config, setup.seed))
+        write_cmvn(cmvn, *measure_cmvn(lessons[setup.first_epochs], frontend_config, setup.seed))
     frontend = WavFrontend(dataclasses.replace(frontend_config, cmvn_file=cmvn))
 
     raw = official_config(setup)
     model = BiCifParaformer.from_official(raw, len(TOKENS), frontend.output_size)
     use_flat_convolutions(model)
     use_pooled_dropout(model, torch.bfloat16 if setup.bf16 else torch.float32, setup.seed)
-    criterion = WordsLoss(setup.width, len(TOKENS))
+    criterion = WordsLoss(setup.width, len(TOKENS), masked=lambda: trainer.progress.epoch < last_from)
     count = sum(parameter.numel() for parameter in model.parameters())
     logger.info(
         "%d clips, %d foreign, %.2f M parameters", len(corpus.train), len(corpus.foreign), count / 1e6
     )
     valid = FixedSource(dev_sets(corpus.dev), frontend)
     sampler = SamplerConfig(batch_size=setup.batch_rows, batch_size_sample_max=128, sort_size=1600)
-    easy = Augmenter(corpus.train, corpus.foreign, corpus.noises, corpus.rooms, FIRST_LESSONS)
-    train = WordSource(
-        augmenter,
-        frontend,
-        size=setup.epoch_size,
-        seed=setup.seed,
-        first=easy,
-        first_epochs=setup.first_epochs,
-    )
+    train = WordSource(lessons, frontend, size=setup.epoch_size, seed=setup.seed)
     steps, decay_steps = estimate_steps(train, sampler, setup)
     optimizer = build_optimizer(
         OptimConfig(optim="adamw", lr=setup.lr, betas=(0.9, 0.98), weight_decay=setup.weight_decay),
@@ -208,7 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         work / "checkpoints",
         on_validated=report,
     )
-    if not arguments.only_export:
+    if arguments.only_export:
+        trainer.load(work / "checkpoints" / "model.pt")
+    else:
         trainer.run(train, valid)
     averaged = trainer.average() or work / "checkpoints" / "model.pt"
     model.load_state_dict(load_checkpoint(averaged)["state_dict"])
@@ -261,19 +260,20 @@ def read_corpus(data: Path, setup: Setup, work: Path) -> Corpus:
 def measure_cmvn(augmenter: Augmenter, config: FrontendConfig, seed: int) -> tuple[Any, Any]:
     """(shift, scale) over 2,000 training utterances, the same for each of the stacked frames as usual."""
     plain = WavFrontend(dataclasses.replace(config, lfr_m=1, lfr_n=1))
-    source = WordSource(augmenter, plain, size=2000, seed=seed + 1)
+    source = WordSource({0: augmenter}, plain, size=2000, seed=seed + 1)
     shift, scale = compute_cmvn(source.load(0, index).features for index in range(2000))
     return np.tile(shift, config.lfr_m), np.tile(scale, config.lfr_m)
 
 
 def estimate_steps(train: WordSource, sampler: SamplerConfig, setup: Setup) -> tuple[int, int]:
-    """Updates in the whole run and in its last `decay_epochs`, from one epoch of each kind."""
-    easy, usual = (
+    """Updates in the whole run and in its last epochs, from one epoch of each kind."""
+    usual_epochs = setup.epochs - setup.first_epochs - setup.last_epochs
+    first, usual, last = (
         len(plan_epoch(train.lengths(epoch), sampler, epoch=epoch, seed=setup.seed))
-        for epoch in (0, setup.first_epochs)
+        for epoch in (0, setup.first_epochs, setup.epochs - setup.last_epochs)
     )
-    total = setup.first_epochs * easy + (setup.epochs - setup.first_epochs) * usual
-    return total, setup.decay_epochs * usual
+    total = setup.first_epochs * first + usual_epochs * usual + setup.last_epochs * last
+    return total, setup.last_epochs * last
 
 
 def dev_sets(clips: Sequence[Clip]) -> dict[str, list[Utterance]]:

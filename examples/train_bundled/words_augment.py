@@ -6,7 +6,7 @@ A plan (who says what, how fast, with which pauses) is cheap and fixes the lengt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,6 +58,12 @@ FIRST_LESSONS = Recipe(
     clipped=0.0,
 )
 """For the first epochs: mostly single words, little in their way."""
+
+
+LAST_LESSONS = Recipe(
+    single=0.48, string=0.38, foreign=0.10, equalizer=0.35, room=0.12, noise=0.3, telephone=0.25, clipped=0.03
+)
+"""For the last epochs, while the learning rate falls: closer to what people send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,18 +370,10 @@ class WordSource:
     """An endless set of such utterances, `size` of them an epoch, as features with the words' places."""
 
     def __init__(
-        self,
-        augmenter: Augmenter,
-        frontend: WavFrontend,
-        *,
-        size: int,
-        seed: int,
-        first: Augmenter | None = None,
-        first_epochs: int = 0,
+        self, lessons: Mapping[int, Augmenter], frontend: WavFrontend, *, size: int, seed: int
     ) -> None:
-        """`first` makes the utterances of the first epochs."""
-        self._augmenter, self._first, self._first_epochs = augmenter, first, first_epochs
-        self._frontend, self._size, self._seed = frontend, size, seed
+        """`lessons`: who makes the utterances, by the epoch from which on it does; 0 is among them."""
+        self._lessons, self._frontend, self._size, self._seed = lessons, frontend, size, seed
 
     def lengths(self, epoch: int) -> NDArray[np.int64]:
         """(size,) feature rows."""
@@ -395,9 +393,7 @@ class WordSource:
         )
 
     def _of(self, epoch: int) -> Augmenter:
-        if self._first is not None and epoch < self._first_epochs:
-            return self._first
-        return self._augmenter
+        return self._lessons[max(first for first in self._lessons if first <= epoch)]
 
     def _rng(self, epoch: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, epoch, index))

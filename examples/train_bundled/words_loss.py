@@ -7,7 +7,7 @@ weights, which should pass 1, 2, 3, ... where the words are. B batch, T rows, U 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from quick_layers import fine_weights
@@ -26,10 +26,18 @@ from funasr.train.data import Batch
 class WordsLoss(nn.Module):
     """Callable as a `funasr.train.trainer.Criterion`; owns the frame classifier."""
 
-    def __init__(self, width: int, vocabulary: int, *, frames: float = 0.5, places: float = 0.4) -> None:
+    def __init__(
+        self,
+        width: int,
+        vocabulary: int,
+        *,
+        masked: Callable[[], bool],
+        frames: float = 0.5,
+        places: float = 0.4,
+    ) -> None:
         super().__init__()
         self.frame_head = nn.Linear(width, vocabulary)
-        self._frames, self._places = frames, places
+        self._masked, self._frames, self._places = masked, frames, places
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         # torch's flash attention for CPU is four times slower than the plain form on such short rows.
@@ -39,7 +47,7 @@ class WordsLoss(nn.Module):
     def _forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         assert isinstance(model, BiCifParaformer)
         config, features, lengths = model.config, batch.features, batch.lengths
-        if model.training and config.specaug is not None:
+        if model.training and config.specaug is not None and self._masked():
             features = spec_augment(features, config.specaug)
         labels, counts = with_end(batch.targets, batch.target_lengths, config)
         encoded = model.encode(features, lengths)
