@@ -7,6 +7,7 @@ from typing import Any
 
 from funasr.result import Transcript
 from funasr.text.cues import Cue, make_cues
+from funasr.text.rich import rich_transcription_postprocess
 
 FORMATS = ("text", "json", "srt", "vtt", "tsv")
 SUFFIXES = {"text": "txt"}
@@ -24,12 +25,19 @@ def render(
     if form == "text":
         if timestamps:
             return _timed_text(transcript)
-        return _channel_text(transcript) if _has_channels(transcript) else transcript.text
+        if _has_channels(transcript):
+            return _channel_text(transcript)
+        # Tags are for programs, which have them in the JSON.
+        return rich_transcription_postprocess(transcript.text) if _has_tags(transcript) else transcript.text
     if form == "json":
         return _json(transcript, timestamps, about or {})
     if form == "tsv":
         return _table(transcript)
     return _subtitles(transcript, form)
+
+
+def _has_tags(transcript: Transcript) -> bool:
+    return any(segment.tags for segment in transcript.segments)
 
 
 def _has_channels(transcript: Transcript) -> bool:

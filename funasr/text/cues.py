@@ -65,9 +65,11 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
 def _parts(tokens: tuple[Token, ...], begin: int, index: int, limits: CueLimits) -> bool:
     """Whether a cue that began at `begin` must end before the word at `index`."""
     last, next_ = tokens[index - 1], tokens[index]
+    if not any(map(str.isalnum, next_.text)):  # a mark that the recognizer wrote as a word of its own
+        return False
     start, end = tokens[begin].start_ms or 0, next_.end_ms or 0
     return (
-        last.mark in {"。", "？", "！", ".", "?", "!"}
+        (last.mark or last.text) in {"。", "？", "！", ".", "?", "!"}
         or (next_.start_ms or 0) - (last.end_ms or 0) > limits.max_pause_ms
         or end - start > limits.max_duration_ms
         or sum(_width(token.text) + 1 for token in tokens[begin : index + 1]) > limits.max_width
