@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from funasr.errors import ModelFilesError
 from funasr.nn.layers import frame_mask
 from funasr.nn.recurrent import both_ways
+from funasr.nn.sanm import SanmEncoderConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,15 @@ class CifPredictorConfig:
     def __post_init__(self) -> None:
         if self.threshold != 1.0:
             raise ModelFilesError(f"predictor_conf.threshold is {self.threshold}; only 1.0 is built")
+
+
+def require_equal_widths(encoder: SanmEncoderConfig, predictor: CifPredictorConfig) -> None:
+    """Raises ModelFilesError where a predictor does not take what the encoder gives."""
+    if encoder.output_size != predictor.idim:
+        raise ModelFilesError(
+            f"encoder_conf.output_size is {encoder.output_size} and predictor_conf.idim {predictor.idim}: "
+            "they must be equal"
+        )
 
 
 BLOCK = 256

@@ -44,6 +44,9 @@ class SanmEncoderConfig:
                 raise ModelFilesError(
                     f"encoder_conf.{name} is {value!r}; this version builds {' or '.join(map(repr, values))}"
                 )
+        for name in ("output_size", "attention_heads", "linear_units", "num_blocks", "kernel_size"):
+            if getattr(self, name) < 1:
+                raise ModelFilesError(f"encoder_conf.{name} is {getattr(self, name)}; it must be 1 or more")
         if self.output_size % self.attention_heads:
             raise ModelFilesError(
                 f"encoder_conf.output_size {self.output_size} is not a multiple of "

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from funasr.config import pick
+from funasr.config import pick, section
 from funasr.errors import ModelFilesError
-from funasr.nn.cif import UNUSED_PREDICTOR_KEYS, CifPredictorConfig
+from funasr.nn.cif import UNUSED_PREDICTOR_KEYS, CifPredictorConfig, require_equal_widths
 from funasr.nn.sanm import UNUSED_ENCODER_KEYS, SanmEncoderConfig
-
-T = TypeVar("T")
 
 PARTS = {"encoder": "SANMEncoder", "predictor": "CifPredictorV3"}
 
@@ -33,15 +31,9 @@ class AlignerConfig:
                 raise ModelFilesError(
                     f"config.yaml: {part} is {raw[part]!r}; a MonotonicAligner is built with {known!r}"
                 )
-        return cls(
-            input_size=input_size,
-            encoder=_section(raw, "encoder_conf", SanmEncoderConfig, UNUSED_ENCODER_KEYS),
-            predictor=_section(raw, "predictor_conf", CifPredictorConfig, UNUSED_PREDICTOR_KEYS),
+        encoder = pick(SanmEncoderConfig, section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS)
+        predictor = pick(
+            CifPredictorConfig, section(raw, "predictor_conf"), "predictor_conf", UNUSED_PREDICTOR_KEYS
         )
-
-
-def _section(raw: Mapping[str, Any], name: str, cls: type[T], unused: frozenset[str]) -> T:
-    section = raw.get(name) or {}
-    if not isinstance(section, Mapping):
-        raise ModelFilesError(f"config.yaml: {name} is {section!r}, not a mapping of settings")
-    return pick(cls, section, name, unused)
+        require_equal_widths(encoder, predictor)
+        return cls(input_size=input_size, encoder=encoder, predictor=predictor)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from funasr.config import pick
+from funasr.config import pick, section
 from funasr.errors import OptionError
 
 BLOCKS: tuple[tuple[int, int], ...] = ((12, 1), (24, 2), (16, 2))
@@ -52,4 +52,4 @@ class CampplusConfig:
         cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 0
     ) -> CampplusConfig:
         """`raw` is the config.yaml as a mapping. The other two concern recognizers."""
-        return pick(cls, raw.get("model_conf") or {}, "model_conf")
+        return pick(cls, section(raw, "model_conf"), "model_conf")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from funasr.config import pick
+from funasr.config import pick, section
 from funasr.errors import ModelFilesError
 from funasr.nn.sanm import UNUSED_ENCODER_KEYS, SanmEncoderConfig
 
@@ -43,7 +43,7 @@ class CtTransformerConfig:
             raise ModelFilesError(
                 f"config.yaml: encoder is {raw['encoder']!r}; a {raw.get('model')} is built with {encoder!r}"
             )
-        model = pick(_ModelConf, _section(raw, "model_conf"), "model_conf", UNUSED_MODEL_KEYS)
+        model = pick(_ModelConf, section(raw, "model_conf"), "model_conf", UNUSED_MODEL_KEYS)
         if len(model.punc_list) < 2:
             raise ModelFilesError(
                 f"config.yaml: model_conf.punc_list is {list(model.punc_list)!r}; it must name the labels, "
@@ -54,15 +54,6 @@ class CtTransformerConfig:
             embed_unit=model.embed_unit,
             labels=len(model.punc_list),
             encoder=pick(
-                SanmEncoderConfig, _section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS
+                SanmEncoderConfig, section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS
             ),
         )
-
-
-def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = raw.get(name)
-    if section is None:
-        return {}
-    if not isinstance(section, Mapping):
-        raise ModelFilesError(f"config.yaml: {name} is {section!r}, not a mapping of settings")
-    return section

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from funasr.config import pick
+from funasr.config import pick, section
 from funasr.errors import OptionError
 
 
@@ -41,7 +41,7 @@ class Eres2NetV2Config:
         cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 0
     ) -> Eres2NetV2Config:
         """`raw` is the config.yaml as a mapping. The other two concern recognizers."""
-        return pick(cls, raw.get("model_conf") or {}, "model_conf")
+        return pick(cls, section(raw, "model_conf"), "model_conf")
 
     def planes(self, number: int) -> int:
         """Channels that layer 1, 2, ... is named for."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from funasr.config import pick, section
 from funasr.nn.fsmn import FsmnConfig
 
 
@@ -20,8 +21,6 @@ class FsmnVadConfig:
     @classmethod
     def from_official(cls, raw: Mapping[str, Any], vocab_size: int = 0, input_size: int = 0) -> FsmnVadConfig:
         """`raw` is the config.yaml as a mapping; it names the input size; there is no vocabulary."""
-        model_conf = raw.get("model_conf") or {}
-        return cls(
-            encoder=FsmnConfig.from_official(raw.get("encoder_conf") or {}),
-            sil_pdf_ids=tuple(model_conf.get("sil_pdf_ids", (0,))),
-        )
+        model_conf = section(raw, "model_conf")  # all but this key is about segments
+        config = pick(cls, {k: v for k, v in model_conf.items() if k == "sil_pdf_ids"}, "model_conf")
+        return replace(config, encoder=FsmnConfig.from_official(section(raw, "encoder_conf")))

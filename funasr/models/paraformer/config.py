@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from funasr.config import pick
-from funasr.errors import ModelFilesError
+from funasr.config import pick, section
+from funasr.errors import ModelFilesError, OptionError
 from funasr.models.paraformer.decoder import UNUSED_DECODER_KEYS, DecoderConfig
-from funasr.nn.cif import UNUSED_PREDICTOR_KEYS, CifPredictorConfig
+from funasr.nn.cif import UNUSED_PREDICTOR_KEYS, CifPredictorConfig, require_equal_widths
 from funasr.nn.sanm import UNUSED_ENCODER_KEYS, SanmEncoderConfig
 from funasr.nn.specaug import UNUSED_SPECAUG_KEYS, SpecAugLfrConfig
+from funasr.values import checked
 
 C = TypeVar("C", bound="ParaformerConfig")
 
@@ -55,37 +56,43 @@ class ParaformerConfig:
         _check_class(raw, "encoder", "SANMEncoder", "SANMEncoderChunkOpt")
         _check_class(raw, "decoder", "ParaformerSANMDecoder", "ContextualParaformerDecoder")
         _check_class(raw, "predictor", "CifPredictorV2", "CifPredictorV3")
-        model_conf = _section(raw, "model_conf")
-        scalars = {
+        model_conf = section(raw, "model_conf")
+        given = {
             field.name: raw.get(field.name, model_conf.get(field.name, field.default))
             for field in fields(cls)
             if field.type in ("int", "float", "bool", "str")
             if field.name not in ("vocab_size", "input_size")
         }
-        if float(model_conf.get("ctc_weight", 0.0)) > 0:
+        try:
+            scalars = checked(cls, given)
+        except OptionError as error:
+            raise ModelFilesError(f"model_conf: {error}") from error
+        if model_conf.get("ctc_weight") not in (None, 0):
             raise ModelFilesError(
-                "model_conf.ctc_weight is above 0: a Paraformer with a CTC head is not built"
+                f"model_conf.ctc_weight is {model_conf['ctc_weight']!r}: a Paraformer with a CTC head is not "
+                "built, so it must be 0"
             )
         specaug = None
         if raw.get("specaug") is not None:
             _check_class(raw, "specaug", "SpecAugLFR")
             specaug = pick(
-                SpecAugLfrConfig, _section(raw, "specaug_conf"), "specaug_conf", UNUSED_SPECAUG_KEYS
+                SpecAugLfrConfig, section(raw, "specaug_conf"), "specaug_conf", UNUSED_SPECAUG_KEYS
             )
         seaco = None
         if raw.get("seaco_decoder") is not None:
             _check_class(raw, "seaco_decoder", "ParaformerSANMDecoder")
             seaco = _decoder(raw, "seaco_decoder_conf")
+        encoder = pick(SanmEncoderConfig, section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS)
+        predictor = pick(
+            CifPredictorConfig, section(raw, "predictor_conf"), "predictor_conf", UNUSED_PREDICTOR_KEYS
+        )
+        require_equal_widths(encoder, predictor)
         return cls(
             vocab_size=vocab_size,
             input_size=input_size,
-            encoder=pick(
-                SanmEncoderConfig, _section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS
-            ),
+            encoder=encoder,
             decoder=_decoder(raw, "decoder_conf"),
-            predictor=pick(
-                CifPredictorConfig, _section(raw, "predictor_conf"), "predictor_conf", UNUSED_PREDICTOR_KEYS
-            ),
+            predictor=predictor,
             specaug=specaug,
             seaco_decoder=seaco,
             **scalars,
@@ -93,16 +100,7 @@ class ParaformerConfig:
 
 
 def _decoder(raw: Mapping[str, Any], name: str) -> DecoderConfig:
-    return pick(DecoderConfig, _section(raw, name), name, UNUSED_DECODER_KEYS)
-
-
-def _section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = raw.get(name)
-    if section is None:
-        return {}
-    if not isinstance(section, Mapping):
-        raise ModelFilesError(f"config.yaml: {name} is {section!r}, not a mapping of settings")
-    return section
+    return pick(DecoderConfig, section(raw, name), name, UNUSED_DECODER_KEYS)
 
 
 def _check_class(raw: Mapping[str, Any], part: str, *known: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from funasr.config import pick
+from funasr.config import pick, section
 from funasr.errors import ModelFilesError
 from funasr.nn.sanm import UNUSED_ENCODER_KEYS, SanmEncoderConfig
 
@@ -36,11 +36,10 @@ class SenseVoiceConfig:
             raise ModelFilesError(
                 f"config.yaml: encoder is {raw['encoder']!r}; a SenseVoiceSmall is built with {ENCODER!r}"
             )
-        section = raw.get("encoder_conf") or {}
-        if not isinstance(section, Mapping):
-            raise ModelFilesError(f"config.yaml: encoder_conf is {section!r}, not a mapping of settings")
         return cls(
             vocab_size=vocab_size,
             input_size=input_size,
-            encoder=pick(SenseVoiceEncoderConfig, section, "encoder_conf", UNUSED_ENCODER_KEYS),
+            encoder=pick(
+                SenseVoiceEncoderConfig, section(raw, "encoder_conf"), "encoder_conf", UNUSED_ENCODER_KEYS
+            ),
         )
