@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from funasr.result import Transcript
-from funasr.text.cues import Cue, make_cues
+from funasr.text.cues import make_cues
 from funasr.text.rich import rich_transcription_postprocess
 
 FORMATS = ("text", "json", "srt", "vtt", "tsv")
@@ -25,8 +25,8 @@ def render(
     if form == "text":
         if timestamps:
             return _timed_text(transcript)
-        if _has_channels(transcript):
-            return _channel_text(transcript)
+        if _has_channels(transcript) or _has_speakers(transcript):
+            return _conversation(transcript)
         # Tags are for programs, which have them in the JSON.
         return rich_transcription_postprocess(transcript.text) if _has_tags(transcript) else transcript.text
     if form == "json":
@@ -44,27 +44,40 @@ def _has_channels(transcript: Transcript) -> bool:
     return any(segment.channel is not None for segment in transcript.segments)
 
 
-def _channel_text(transcript: Transcript) -> str:
-    """A line a stretch of speech, with its side."""
-    return "\n".join(
-        f"[channel {segment.channel}] {transcript.text_of(segment.first_token, segment.stop_token)}"
-        for segment in transcript.segments
-        if segment.first_token < segment.stop_token
-    )
+def _has_speakers(transcript: Transcript) -> bool:
+    return any(token.speaker is not None for token in transcript.tokens)
+
+
+def _conversation(transcript: Transcript) -> str:
+    """A line each time another speaker begins, or of channels kept apart each stretch of speech."""
+    lines = []
+    begin = 0
+    borders = {segment.first_token for segment in transcript.segments} if _has_channels(transcript) else set()
+    for index in range(1, len(transcript.tokens) + 1):
+        last = transcript.tokens[index - 1]
+        if (
+            index == len(transcript.tokens)
+            or index in borders
+            or transcript.tokens[index].speaker != last.speaker
+        ):
+            lines.append(_label(last.speaker, last.channel) + transcript.text_of(begin, index))
+            begin = index
+    return "\n".join(lines)
 
 
 def _table(transcript: Transcript) -> str:
-    split = _has_channels(transcript)
-    rows = [["start", "end", *(["channel"] if split else []), "text"]]
+    split, told = _has_channels(transcript), _has_speakers(transcript)
+    rows = [["start", "end", *(["channel"] if split else []), *(["speaker"] if told else []), "text"]]
     for cue in make_cues(transcript):
         side = [str(cue.channel)] if split else []
+        side += [str(cue.speaker)] if told else []
         rows.append([_seconds(cue.start_ms), _seconds(cue.end_ms), *side, cue.text])
     return "\n".join("\t".join(row) for row in rows)
 
 
 def _timed_text(transcript: Transcript) -> str:
     return "\n".join(
-        f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] {_speaker(cue)}{cue.text}"
+        f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] {_label(cue.speaker, cue.channel)}{cue.text}"
         for cue in make_cues(transcript)
     )
 
@@ -74,6 +87,7 @@ def _json(transcript: Transcript, timestamps: bool, about: dict[str, Any]) -> st
     item["segments"] = [
         {"start": cue.start_ms, "end": cue.end_ms, "text": cue.text}
         | ({} if cue.channel is None else {"channel": cue.channel})
+        | ({} if cue.speaker is None else {"speaker": cue.speaker})
         for cue in make_cues(transcript)
     ]
     if not timestamps:
@@ -89,12 +103,17 @@ def _subtitles(transcript: Transcript, form: str) -> str:
     for cue in make_cues(transcript):
         # pysubs2 reads {...} as styling: a full-width brace is only looked at.
         text = cue.text.replace("{", "｛").replace("}", "｝")
-        subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=_speaker(cue) + text))
+        label = _label(cue.speaker, cue.channel)
+        subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=label + text))
     return subtitles.to_string(form).rstrip("\n")
 
 
-def _speaker(cue: Cue) -> str:
-    return "" if cue.channel is None else f"[channel {cue.channel}] "
+def _label(speaker: int | str | None, channel: int | None) -> str:
+    """`[channel 0] `, `[speaker 1] `, `[Ann] `, or both with a comma; nothing where neither is known."""
+    parts = [] if channel is None else [f"channel {channel}"]
+    if speaker is not None:
+        parts.append(speaker if isinstance(speaker, str) else f"speaker {speaker}")
+    return f"[{', '.join(parts)}] " if parts else ""
 
 
 def _clock(ms: int) -> str:

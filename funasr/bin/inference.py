@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BUNDLED_ASR = "bundled-paraformer-words-en"
 BUNDLED_VAD = "bundled-fsmn-vad-small"
 MODEL_VARIABLE = "FUNASR_MODEL"
+SPEAKER_MODEL = "cam++"
 PRESETS = {"paraformer": "paraformer-zh"}
 """Upstream's short names for -m, where they differ from the alias of the model."""
 UNPUNCTUATED = ("Paraformer", "SeacoParaformer", "BiCifParaformer", "ContextualParaformer")
@@ -37,6 +38,7 @@ examples:
   funasr command.wav                            the bundled model: English digits and command words
   funasr -m paraformer-zh meeting.mp3           Mandarin and English; downloads about 2 GB once
   funasr -m paraformer-zh -f srt -o subs *.mp4  one .srt for each video
+  funasr -m paraformer-zh --spk -f srt talk.mp3 subtitles that say who speaks
   funasr --timestamps call.wav                  a line a phrase, with its times
   funasr -m ./my-model --hotword "阿里巴巴 20" a.wav
   funasr ++model=paraformer-zh ++vad_model=fsmn-vad ++input=a.wav   every option of AutoModel, as name=value
@@ -107,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--vad-model", metavar="NAME", help="voice activity detector; 'none' to use none")
     model.add_argument("--punc-model", metavar="NAME", help="model that sets the marks; 'none' to use none")
+    model.add_argument("--spk", action="store_true", help="tell speakers apart (with cam++)")
+    model.add_argument("--spk-model", metavar="NAME", help="tell speakers apart with this model")
+    model.add_argument("--spk-num", type=int, metavar="N", help="how many speakers there are, where known")
     model.add_argument(
         "-H", "--hub", choices=("ms", "hf"), default="ms", help="where to download from (default: ms)"
     )
@@ -157,6 +162,7 @@ def _transcribe(args: argparse.Namespace) -> int:
         model=choice.model,
         vad_model=choice.vad_model,
         punc_model=choice.punc_model,
+        spk_model=args.spk_model or (SPEAKER_MODEL if args.spk else None),
         hub=args.hub,
         offline=True if args.offline else None,
         device=args.device,
@@ -173,6 +179,10 @@ def _write_all(
 
     settings: dict[str, Any] = {"hotword": args.hotword, "channels": args.channels, "fs": args.fs}
     settings["pred_timestamp"] = args.timestamps or args.format in ("srt", "vtt", "tsv")
+    if args.spk_num is not None:
+        if model.spk_model is None:
+            raise OptionError("--spk-num says how many speakers to tell apart; add --spk to do so")
+        settings["preset_spk_num"] = args.spk_num
     if args.batch_size_s is not None:
         settings["batch_size_s"] = args.batch_size_s
     if args.language and args.model:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from funasr.result import Segment, Token, Transcript
+from funasr.result import Segment, Token, Transcript, main_speaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,16 @@ class Cue:
     end_ms: int
     text: str
     channel: int | None = None
+    speaker: int | str | None = None
+    """Who says it, where speakers were told apart; no cue is shared by two, if words have times."""
 
 
 def make_cues(transcript: Transcript, limits: CueLimits | None = None) -> list[Cue]:
     """Cues that partition the words of a transcript, in order.
 
     A speech segment never shares a cue with the next one; inside it, words with times are grouped up to the
-    limits and parted at sentence marks. Words without times give one cue a segment.
+    limits and parted at sentence marks and where another speaker begins. Words without times give one cue a
+    segment.
     """
     limits = limits or CueLimits()
     segments = transcript.segments or (
@@ -47,7 +50,13 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
         return
     if not transcript.timed:
         text = transcript.text_of(first, stop)
-        yield Cue(start_ms=segment.start_ms, end_ms=segment.end_ms, text=text, channel=segment.channel)
+        yield Cue(
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            text=text,
+            channel=segment.channel,
+            speaker=main_speaker(transcript.tokens[first:stop]),
+        )
         return
     begin = first
     for index in range(first + 1, stop + 1):
@@ -58,6 +67,7 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
                 end_ms=max(token.end_ms or 0 for token in tokens),
                 text=transcript.text_of(begin, index),
                 channel=segment.channel,
+                speaker=tokens[0].speaker,
             )
             begin = index
 
@@ -70,6 +80,7 @@ def _parts(tokens: tuple[Token, ...], begin: int, index: int, limits: CueLimits)
     start, end = tokens[begin].start_ms or 0, next_.end_ms or 0
     return (
         (last.mark or last.text) in {"。", "？", "！", ".", "?", "!"}
+        or next_.speaker != last.speaker
         or (next_.start_ms or 0) - (last.end_ms or 0) > limits.max_pause_ms
         or end - start > limits.max_duration_ms
         or sum(_width(token.text) + 1 for token in tokens[begin : index + 1]) > limits.max_width
