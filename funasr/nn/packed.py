@@ -78,9 +78,11 @@ def prepare_for_inference(
     if callable(getattr(model, "fused", None)):
         model = model.fused()  # type: ignore[operator]
     model.eval().requires_grad_(False)
-    if device.type != "cpu" or dtype != torch.float32:
-        for name, part in model.named_children():
-            part.to(device, torch.float32 if name in SINGLE else dtype)
+    model.to(device)
+    for name, part in model.named_children():
+        part.to(torch.float32 if name in SINGLE else dtype)
+    for parameter in model.parameters(recurse=False):
+        parameter.data = parameter.data.to(dtype)
     if device.type == "cpu":
         pack_linears(model)
     return model

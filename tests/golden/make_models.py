@@ -3,11 +3,12 @@
     PYTHON_OF_THE_REFERENCE tests/golden/make_models.py
 
 Reference: funasr 1.4.16, torch 2.13, CPU. Weights and inputs are those of seeded.py. Writes
-models/CLASS.npz; tests compare with a tolerance of 1e-4 (float32 sums in another order).
+models/CLASS.npz and models/losses.json; tests compare within 1e-4 (float32 sums in another order).
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -22,9 +23,10 @@ import seeded  # noqa: E402
 from funasr.register import tables  # noqa: E402
 
 
-def build(name: str) -> torch.nn.Module:
+def build(name: str, **model_conf: float) -> torch.nn.Module:
     """The reference's own class with the seeded weights."""
     raw = seeded.config(name)
+    raw["model_conf"] |= model_conf
     everything = {**raw["model_conf"], **raw, "vocab_size": seeded.VOCAB, "input_size": seeded.INPUT}
     model = tables.model_classes[name](**everything).eval()
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
@@ -63,8 +65,24 @@ def run(name: str) -> dict[str, np.ndarray]:
     return {key: value.numpy() for key, value in out.items()}
 
 
+def losses(name: str) -> dict[str, dict[str, float]]:
+    """Sentence length -> what training would minimise, without dropout and without the sampler's luck."""
+    model = build(name, sampling_ratio=0.0)
+    found = {}
+    for count in (3, 4, 6, 8):
+        targets = torch.arange(5, 5 + count)[None]
+        features, frames = torch.from_numpy(seeded.features()), torch.tensor([seeded.FRAMES])
+        _, stats, _ = model(features, frames, targets, torch.tensor([count]))
+        keys = [key for key in ("loss", "loss_att", "loss_pre", "loss_pre2") if key in stats]
+        found[str(count)] = {key: float(stats[key]) for key in keys}
+    return found
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    with torch.no_grad():
+        table = {name: losses(name) for name in ("Paraformer", "BiCifParaformer")}
+    (HERE / "models" / "losses.json").write_text(json.dumps(table, indent=1) + "\n")
     for name in seeded.CLASSES:
         with torch.no_grad():
             golden = run(name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from funasr.models.paraformer.loss import ParaformerLoss, glance, with_end
-from tests.models.small import CLASSES, seeded
+from tests.models.small import CLASSES, GOLDEN, network, seeded
 
 
 def fresh(name: str) -> torch.nn.Module:
@@ -57,6 +59,19 @@ def test_the_sampler_draws_every_position_alike() -> None:
 
     assert shown.sum(dim=1).tolist() == [2] * 2000
     assert (shown.float().mean(dim=0) - 0.5).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("name", ["Paraformer", "BiCifParaformer"])
+@pytest.mark.parametrize("count", [3, 4, 6, 8])
+def test_the_losses_are_the_reference_ones(name: str, count: int) -> None:
+    wanted = json.loads((GOLDEN / "models" / "losses.json").read_text())[name][str(count)]
+    model = network(name)  # in evaluation mode: no dropout, and nothing is shown
+    targets, counts = torch.arange(5, 5 + count)[None], torch.tensor([count])
+    features, frames = torch.from_numpy(seeded.features()), torch.tensor([seeded.FRAMES])
+
+    _, stats = ParaformerLoss(model.config)(model, features, frames, targets, counts)
+
+    assert {key: stats[key].item() for key in wanted} == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["Paraformer", "BiCifParaformer"])
