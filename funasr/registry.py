@@ -39,15 +39,17 @@ TOKENIZERS: dict[str, Entry] = {
 }
 
 
-def lookup(table: Mapping[str, Entry], name: str, kind: str = "model class") -> Any:
-    """The class that `table` has under `name`, imported now.
+def lookup(
+    table: Mapping[str, Entry], name: str, kind: str = "model class", register: str = "model_classes"
+) -> Any:
+    """The class that `table` has under `name`, imported now. Messages call it `kind`, its table `register`.
 
     Raises ModelNotFoundError with the nearest name, MissingDependencyError when its back end is absent.
     """
     if name not in table:
         raise ModelNotFoundError(
             f"no {kind} {name!r} in this release{did_you_mean(name, table) or '.'} "
-            f"It has {', '.join(sorted(table))}. Your own class: tables.register('model_classes', {name!r})."
+            f"It has {', '.join(sorted(table))}. Your own class: tables.register({register!r}, {name!r})."
         )
     entry = table[name]
     return resolve(entry) if isinstance(entry, str) else entry

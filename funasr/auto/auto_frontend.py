@@ -9,8 +9,8 @@ import numpy as np
 from funasr import hub
 from funasr.audio.inputs import expand_input
 from funasr.audio.load import load_audio
+from funasr.auto.build import build_frontend
 from funasr.auto.options import call_options, sort_options
-from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 
 
@@ -29,7 +29,7 @@ class AutoFrontend:
             offline=bool(options.load.offline),
         )
         directory = ModelDir.open(path, dict(options.overrides))
-        self.frontend = WavFrontend.from_official(directory.config.get("frontend_conf") or {}, directory.cmvn)
+        self.frontend = build_frontend(directory)
 
     def __call__(self, input: Any, **cfg: Any) -> list[dict[str, Any]]:
         """Any documented form of sound -> one dict each: the arguments of `AutoModel.generate`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -57,15 +58,17 @@ class AutoModel:
     MissingDependencyError.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
+        kwargs = {"model": model, **kwargs}
         options = sort_options(kwargs)
         self._defaults = options.call
         self._main = build.load(options)
         self._check_itn(options.call)
         for kind in options.sub_models:
             if self._main.aligner is not None:
-                raise OptionError(f"{options.model!r} only finds times for a text; leave {kind} out")
-            if self._main.recognizer is None:
+                if kind != "vad_model":
+                    raise OptionError(f"{options.model!r} only finds times for a text; leave {kind} out")
+            elif self._main.recognizer is None:
                 what = "a voice activity detector" if self._main.detector else "a punctuation model"
                 what = "a speaker model" if self._main.encoder else what
                 raise OptionError(f"{options.model!r} is {what} itself; leave {kind} out")
@@ -208,7 +211,8 @@ class AutoModel:
         self, items: Sequence[Item], options: CallOptions, on_progress: Callable[[Progress], None] | None
     ) -> Iterator[Transcript]:
         if self._main.aligner is not None:
-            yield from align_items(self._main.aligner, items, options)
+            new_stream = self._new_detector_stream(options)
+            yield from align_items(self._main.aligner, items, options, new_stream)
             return
         recognizer = self._main.recognizer
         assert recognizer is not None

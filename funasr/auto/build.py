@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from funasr import hub, registry
 from funasr.aliases import find_alias
 from funasr.auto.options import AutoModelOptions, LoadOptions
-from funasr.errors import MissingDependencyError, ModelFilesError, OptionError
+from funasr.config import section
+from funasr.errors import FunASRError, MissingDependencyError, ModelFilesError, OptionError
+from funasr.features.config import FrontendConfig
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 from funasr.stages.aligner import Aligner
@@ -76,6 +79,7 @@ def load(options: AutoModelOptions) -> Loaded:
         check_latest=loading.check_latest,
     )
     directory = ModelDir.open(path, _overrides(options))
+    _warn_of_another_rate(options, directory)
     if loading.ncpu is not None and _engine(directory, loading) == "torch":
         _set_threads(loading.ncpu)
     if directory.model in VAD_CLASSES:
@@ -90,14 +94,43 @@ def load(options: AutoModelOptions) -> Loaded:
 def _overrides(options: AutoModelOptions) -> dict[str, Any]:
     overrides = dict(options.overrides)
     if options.load.init_param is not None:
-        overrides["init_param"] = options.load.init_param
+        overrides["init_param"] = str(options.load.init_param)
     return overrides
+
+
+def _warn_of_another_rate(options: AutoModelOptions, directory: ModelDir) -> None:
+    given = section(options.overrides, "frontend_conf").get("fs")
+    if given is None:
+        return
+    own = section(ModelDir.open(directory.path).config, "frontend_conf").get("fs", FrontendConfig.fs)
+    if given != own:
+        logger.warning(
+            "frontend_conf sets fs=%s, and %s was trained on sound of %s Hz: its results will be worse. For "
+            "sound of another rate leave it out: files know their rate, and arrays have generate(fs=...)",
+            given,
+            options.model,
+            own,
+        )
+
+
+def build_frontend(directory: ModelDir) -> WavFrontend:
+    """The front end that a model's settings name.
+
+    Raises ModelFilesError for settings that describe none, ModelNotFoundError for a name nobody knows.
+    """
+    name = directory.config.get("frontend") or "WavFrontend"
+    if not isinstance(name, str):
+        raise ModelFilesError(f"config.yaml: frontend is {name!r}, not the name of a class")
+    frontend: WavFrontend = registry.lookup(
+        registry.FRONTENDS, name, "front end", "frontend_classes"
+    ).from_official(section(directory.config, "frontend_conf"), directory.cmvn)
+    return frontend
 
 
 def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     raw = directory.config
-    vad = VadOptions.from_official(raw.get("model_conf") or {}).override(options.call.vad)
-    frontend = WavFrontend.from_official(raw.get("frontend_conf") or {}, directory.cmvn)
+    vad = VadOptions.from_official(section(raw, "model_conf")).override(options.call.vad)
+    frontend = build_frontend(directory)
     scorer = _scorer(directory, options.load, vad, frontend)
     detector = SpeechDetector(scorer, frontend, vad)
     return Loaded(name=options.model, path=directory.path, config=raw, detector=detector)
@@ -120,7 +153,7 @@ def _load_encoder(options: AutoModelOptions, directory: ModelDir) -> Loaded:
 
 def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     raw = directory.config
-    conf = raw.get("tokenizer_conf") or {}
+    conf = section(raw, "tokenizer_conf")
     vocabulary = WordVocabulary.from_file(
         directory.require_tokens(), unk_symbol=str(conf.get("unk_symbol", "<unk>"))
     )
@@ -135,7 +168,7 @@ def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:
             options.model,
         )
     network = _network(directory, options.load, len(vocabulary), 0)
-    marks = MarkTable.from_official(raw.get("model_conf") or {})
+    marks = MarkTable.from_official(section(raw, "model_conf"))
     punctuator = Punctuator(network, vocabulary, marks, split=split, live=live)
     return Loaded(name=options.model, path=directory.path, config=raw, punctuator=punctuator)
 
@@ -147,8 +180,11 @@ def _scorer(directory: ModelDir, loading: LoadOptions, vad: VadOptions, frontend
 
         if directory.onnx is None:
             raise ModelFilesError(f"{directory.path} has no model.onnx, which engine='onnx' needs")
-        return FsmnVadScorer(OnnxSession(directory.onnx), vad.sil_pdf_ids)
-    network: FrameScorer = _network(directory, loading, 0, frontend.output_size)
+        threads = {} if loading.ncpu is None else {"intra_op_num_threads": loading.ncpu}
+        return FsmnVadScorer(OnnxSession(directory.onnx, **threads), vad.sil_pdf_ids)
+    # Small, and compared with thresholds: 16 bits would save nothing and move segments.
+    single = replace(loading, fp16=False, bf16=False)
+    network: FrameScorer = _network(directory, single, 0, frontend.output_size)
     return network
 
 
@@ -160,10 +196,10 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
             f"Give it to the detector: vad_model='fsmn-vad', vad_kwargs={{{name!r}: ...}}"
         )
     raw = directory.config
-    frontend = WavFrontend.from_official(raw.get("frontend_conf") or {}, directory.cmvn)
+    frontend = build_frontend(directory)
     tokenizer = open_tokenizer(
         str(raw.get("tokenizer") or "CharTokenizer"),
-        raw.get("tokenizer_conf") or {},
+        section(raw, "tokenizer_conf"),
         token_list=directory.tokens,
         seg_dict=directory.seg_dict,
         bpe_model=directory.bpe_model,
@@ -195,19 +231,43 @@ def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_s
     network_class = registry.lookup(registry.MODELS, directory.model)
 
     def new() -> Any:
-        return network_class.from_official(directory.config, vocab_size, input_size)
+        try:
+            return network_class.from_official(directory.config, vocab_size, input_size)
+        except FunASRError:
+            raise
+        except (ArithmeticError, RuntimeError, ValueError) as error:  # sizes that torch refuses
+            raise ModelFilesError(
+                f"{directory.path}: the settings make no {directory.model}: {error}"
+            ) from error
 
     weights = directory.require_weights()
     if loading.ignore_init_mismatch or loading.scope_map or loading.excludes:
         network = new()
-        initialize_weights(network, weights, scope_map=loading.scope_map, excludes=loading.excludes)
+        misfit = initialize_weights(network, weights, scope_map=loading.scope_map, excludes=loading.excludes)
+        _warn_of_random_parts((*misfit.missing, *misfit.misshapen), weights)
     else:
         with unallocated():  # nothing is initialized that the file replaces anyway
             network = new()
         load_weights(network, weights)
     device = choose_device(loading.device if loading.ngpu else "cpu")
     dtype = torch.float16 if loading.fp16 else torch.bfloat16 if loading.bf16 else torch.float32
+    if dtype == torch.float16 and device.type == "cpu":
+        logger.warning("fp16 is far slower than float32 on a cpu; computing in float32")
+        dtype = torch.float32
     return prepare_for_inference(network, device=device, dtype=dtype)
+
+
+def _warn_of_random_parts(names: Sequence[str], weights: Path) -> None:
+    """Tensors of a network that no file gave a value: all that comes out of it is chance."""
+    if names:
+        parts = Counter(name.partition(".")[0] for name in names)
+        logger.warning(
+            "%d tensors of the network are not taken from %s and hold RANDOM values: %s. What it recognizes "
+            "means nothing unless it is trained; check excludes, scope_map and ignore_init_mismatch",
+            len(names),
+            weights,
+            ", ".join(f"{part} ({count})" for part, count in parts.items()),
+        )
 
 
 def choose_device(wanted: str) -> Any:
@@ -225,15 +285,14 @@ def choose_device(wanted: str) -> Any:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise OptionError(f"device is {wanted!r}; use 'auto', 'cpu', 'cuda', 'cuda:0' or 'mps'") from error
-    if not there.get(device.type, False):
+    missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    if missing or not there.get(device.type, False):
         logger.warning("device %r is not available here; using cpu", wanted)
         return torch.device("cpu")
     return device
 
 
 def _engine(directory: ModelDir, loading: LoadOptions) -> str:
-    if loading.engine not in ("auto", "torch", "onnx"):
-        raise OptionError(f"engine is {loading.engine!r}; it must be 'auto', 'torch' or 'onnx'")
     if loading.engine != "auto":
         return loading.engine
     detector_graph = directory.model in VAD_CLASSES and directory.onnx is not None
@@ -241,8 +300,6 @@ def _engine(directory: ModelDir, loading: LoadOptions) -> str:
 
 
 def _set_threads(count: int) -> None:
-    if count < 1:
-        raise OptionError(f"ncpu is {count!r}; it must be 1 or more")
     if _has_torch():
         import torch
 
