@@ -88,12 +88,10 @@ class AlignmentNetwork(Protocol):
         """R, the weights in one feature frame."""
         ...
 
-    def fire(
-        self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> Sequence[NDArray[np.float32]]:
-        """features (B, T, D), lengths (B,) >= 1 in frames, counts (B,) in tokens -> weights, a row each.
+    def weigh(self, features: Features, lengths: NDArray[np.int64]) -> Sequence[NDArray[np.float32]]:
+        """features (B, T, D), lengths (B,) >= 1 in frames -> firing weights (R * length,), a row each.
 
-        The weights of a row (R * its length,) sum to its count + 1: the last one closes the last token.
+        Scaled to the sum of a text's tokens + 1 they fire where its tokens begin, and where the last ends.
         """
         ...
 

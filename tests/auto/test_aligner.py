@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 import soundfile
 
 from funasr import AutoModel
+from funasr.auto import align
+from funasr.bin.inference import main
 from funasr.errors import FunASRError, InputError, OptionError
 from tests.small_dirs import golden, make_aligner, sound
-from tests.tiny_models import make_vad
+from tests.tiny_models import make_vad, talk
 
 PAIR = ("sound", "text")
 ALIGNED = golden("aligner/aligned.json")
@@ -85,7 +88,7 @@ def test_list_files_pair_by_key_and_results_are_written(model: AutoModel, tmp_pa
     [
         (sound(1.0, 0), "", "has no words"),
         (sound(1.0, 0), "，。", "has no words"),
-        (sound(1.0, 0), "今" * 60, "60 tokens, and 1.02 s of sound have room for 50"),
+        (sound(1.0, 0), "今" * 60, "60 tokens, and 1.00 s of sound have room for 50"),
         (np.zeros(0, np.float32), "今", "1 tokens, and 0.00 s of sound"),
         ("missing.wav", "今", "missing.wav"),
     ],
@@ -121,7 +124,57 @@ def test_typed_results_come_one_by_one(model: AutoModel) -> None:
     assert transcript.duration_ms == len(samples) // 16
 
 
-def test_companions_of_a_recognizer_have_no_part_in_it(folder: Path, tmp_path: Path) -> None:
+def test_companions_of_a_recognizer_have_no_part_in_it(folder: Path) -> None:
+    with pytest.raises(OptionError, match="only finds times for a text; leave punc_model out"):
+        AutoModel(model=str(folder), punc_model="ct-punc", device="cpu")
+
+
+def test_a_long_sound_is_aligned_by_its_speech(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     vad = make_vad(tmp_path / "vad")
-    with pytest.raises(OptionError, match="only finds times for a text; leave vad_model out"):
-        AutoModel(model=str(folder), vad_model=str(vad), device="cpu")
+    samples = talk(("quiet", 1.0), ("loud", 2.0), ("quiet", 3.0), ("loud", 4.0), ("quiet", 1.0))
+    pair = (samples, "今天好去 来我 今天好去来我")
+    own = AutoModel(model=str(folder), vad_model=str(vad), device="cpu")
+    [whole] = own.generate(input=pair, data_type=PAIR)
+
+    monkeypatch.setattr(align, "LONG_S", 10.0)
+    monkeypatch.setattr(align, "PART_MS", 3_000)
+    [record] = own.generate(input=pair, data_type=PAIR)
+    [without] = AutoModel(model=str(folder), device="cpu").generate(input=pair, data_type=PAIR)
+
+    assert record["text"] == whole["text"] == without["text"]
+    assert without["timestamp"] == whole["timestamp"] != record["timestamp"]
+    assert "vad_model='fsmn-vad' would cut it" in caplog.text
+    starts = [start for start, _ in record["timestamp"]]
+    assert starts == sorted(starts)
+    assert all(500 <= start <= 3900 or 5500 <= start <= 11_000 for start in starts)
+    assert sum(start < 4000 for start in starts) in range(2, 7)  # of 12 words in 2 s and 4 s of speech
+    too_much = (samples, "今" * 1000)
+    [failed] = own.generate(input=too_much, data_type=PAIR)
+    assert "1000 tokens" in failed["error"]
+
+
+def test_the_documented_command_takes_pairs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = ALIGNED[0]
+    soundfile.write(tmp_path / "a.wav", sound(entry["seconds"], entry["seed"]), 16000, subtype="FLOAT")
+    (tmp_path / "wav.scp").write_text(f"a {tmp_path}/a.wav\n")
+    (tmp_path / "text.txt").write_text(f"a {entry['input']}\n")
+
+    status = main(
+        [
+            f"++model={folder}",
+            "++device=cpu",
+            f'++input=["{tmp_path}/wav.scp","{tmp_path}/text.txt"]',
+            '++data_type=["sound","text"]',
+        ]
+    )
+
+    assert status == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "key": "a",
+        "text": entry["text"],
+        "timestamp": entry["timestamp"],
+    }

@@ -1,6 +1,7 @@
-"""MonotonicAligner: features and a number of tokens -> weights that fire where tokens begin.
+"""MonotonicAligner: features -> weights that fire where the tokens of a known text begin.
 
-It reads how many tokens there are, and not which. B batch, T frames, R weights a frame.
+It does not read the text: how many tokens there are is all that its weights are scaled to. B batch, T frames,
+R weights a frame.
 """
 
 from __future__ import annotations
@@ -43,24 +44,21 @@ class MonotonicAligner(nn.Module):
         """R."""
         return self.config.predictor.upsample_times
 
-    def forward(self, features: Tensor, lengths: Tensor, counts: Tensor, *, padded: bool = True) -> Tensor:
-        """features (B, T, input), lengths (B,), counts (B,) -> weights (B, R * T), zero at padding.
+    def forward(self, features: Tensor, lengths: Tensor, *, padded: bool = True) -> Tensor:
+        """features (B, T, input), lengths (B,) -> weights (B, R * T), zero at padding.
 
-        The weights of a row sum to its count + 1. `padded=False` says that every row fills T.
+        `padded=False` says that every row fills T.
         """
         dtype = self.encoder.after_norm.weight.dtype
         padding = Padding.of(lengths, features.shape[1], dtype) if padded else None
         memory = self.encoder(features, padding)
         if padding is not None:
             memory = memory * padding.frames
-        alphas = self.predictor.fine_weights(memory, lengths)
-        return alphas * ((counts + 1) / alphas.sum(dim=1).clamp(min=1e-6))[:, None]
+        return self.predictor.fine_weights(memory, lengths)
 
     @torch.inference_mode()
-    def fire(
-        self, features: Features, lengths: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> list[NDArray[np.float32]]:
-        """features (B, T, input), lengths (B,) >= 1, counts (B,) -> weights of each row (R * length,).
+    def weigh(self, features: Features, lengths: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+        """features (B, T, input), lengths (B,) >= 1 -> weights of each row (R * length,).
 
         Raises InputError for features of another width.
         """
@@ -75,7 +73,6 @@ class MonotonicAligner(nn.Module):
         alphas = self(
             batch,
             torch.from_numpy(sizes).to(device),
-            torch.from_numpy(np.asarray(counts)).to(device),
             padded=bool((sizes < sizes.max()).any()),
         )
         rows = alphas.cpu().numpy()
