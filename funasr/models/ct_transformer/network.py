@@ -42,8 +42,8 @@ class CTTransformer(nn.Module):
 
     def encode(self, words: Tensor, lengths: Tensor, boundaries: Tensor, *, padded: bool) -> Tensor:
         """words (B, T, D), lengths (B,), boundaries (B,) -> hidden (B, T, D)."""
-        padding = Padding.of(lengths, words.shape[1], self.encoder.after_norm.weight.dtype)
-        hidden: Tensor = self.encoder(words, padding if padded else None)
+        dtype = self.encoder.after_norm.weight.dtype
+        hidden: Tensor = self.encoder(words, Padding.of(lengths, words.shape[1], dtype) if padded else None)
         return hidden
 
     def forward(
