@@ -130,6 +130,8 @@ def merge_similar(voices: Voices, labels: Labels, options: ClusterOptions) -> La
 
 
 def _parted(rows: Voices, options: ClusterOptions) -> Labels:
+    if len(rows) < 2:
+        return np.zeros(len(rows), dtype=np.int64)
     return _pairwise(rows, options) if len(rows) < FEW else _spectral(rows, options)
 
 
