@@ -152,7 +152,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         results: dict[str, list[dict[str, Any]]] = {name: [] for name, python in pythons.items() if python}
         for _ in range(options.rounds):
             for name in results:
-                command = [pythons[name], __file__, options.model, f"{folder}/audio.npy", "--worker", name]
+                command = [
+                    pythons[name],
+                    __file__,
+                    str(Path(options.model).resolve()),
+                    f"{folder}/audio.npy",
+                    "--worker",
+                    name,
+                ]
                 command += ["--threads", str(options.threads)]
                 # The reference is another package of the same name: ours must not be found from here.
                 done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
