@@ -103,7 +103,7 @@ class Transcript:
     @property
     def raw_text(self) -> str:
         """The text without marks, as it is without a punctuation model."""
-        if self.punctuated and self.verbatim:
+        if self.verbatim:
             return replace(
                 self, punctuated=False, tokens=tuple(replace(t, mark="") for t in self.tokens)
             ).text
