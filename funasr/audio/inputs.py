@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from funasr.audio.download import is_url
 from funasr.audio.lists import Entry, list_suffix, read_list
 from funasr.audio.samples import describe, is_array, is_number_list, to_numpy
+from funasr.download import is_url, url_path
 from funasr.errors import InputError, did_you_mean
 
 DATA_TYPES = ("sound", "text", "fbank")
@@ -71,8 +70,8 @@ def expand_input(
         drafts = _drafts(data, is_text=data_type == "text")
     else:
         raise InputError(
-            f"data_type is {data_type!r}{did_you_mean(str(data_type), DATA_TYPES)}: expected one of "
-            f"{', '.join(DATA_TYPES)}, or ('sound', 'text') for pairs"
+            f"data_type is {data_type!r}; expected one of {', '.join(DATA_TYPES)}, or ('sound', 'text') for "
+            f"pairs{did_you_mean(str(data_type), DATA_TYPES)}"
         )
     drafts = _named(drafts, key)
     keys = _unique([d.name or d.stem or f"utt_{number}" for number, d in enumerate(drafts, 1)])
@@ -123,7 +122,7 @@ def _single(source: Any, *, is_text: bool) -> _Draft:
     if is_text:
         name = None
     elif isinstance(source, str) and is_url(source):
-        name = unquote(urlsplit(source).path)
+        name = url_path(source)
     elif not isinstance(source, (str, os.PathLike)):
         name = getattr(source, "name", None) if hasattr(source, "read") else None
     stem = Path(name).stem if isinstance(name, (str, os.PathLike)) else None
@@ -186,7 +185,7 @@ def _feature_rows(data: Any, input_len: Any) -> list[_Draft]:
     features = to_numpy(data)
     if features.ndim == 2:
         features = features[np.newaxis]
-    if features.ndim != 3 or features.dtype.kind != "f":
+    if features.ndim != 3 or features.dtype.kind != "f" or features.shape[2] == 0:
         raise InputError(f"data_type 'fbank' needs floats (B, T, D) or (T, D), got {describe(features)}")
     rows, frames, _ = features.shape
     lengths = np.full(rows, frames) if input_len is None else np.atleast_1d(to_numpy(input_len))
@@ -199,9 +198,15 @@ def _feature_rows(data: Any, input_len: Any) -> list[_Draft]:
             f"input_len is {np.array2string(lengths, threshold=8)}: expected {rows} frame counts of at most "
             f"{frames}"
         )
-    return [
-        _Draft(source=row[:length].astype(np.float32)) for row, length in zip(features, lengths, strict=True)
-    ]
+    with np.errstate(over="ignore"):  # too large for float32: found below
+        kept = [row[:length].astype(np.float32) for row, length in zip(features, lengths, strict=True)]
+    for number, row in enumerate(kept, 1):
+        if not np.isfinite(row).all():
+            raise InputError(
+                f"data_type is 'fbank', and the features of input {number} of {rows} are not all finite; "
+                "they hold NaN or infinity"
+            )
+    return [_Draft(source=row) for row in kept]
 
 
 def _named(drafts: list[_Draft], key: str | Sequence[str] | None) -> list[_Draft]:

@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from funasr.audio.download import download, is_url, shown_url
+from funasr.download import download, is_url, shown_url, url_path
 from funasr.errors import InputError
 
 LIST_SUFFIXES = (".scp", ".txt", ".json", ".jsonl", ".text")
@@ -30,7 +29,7 @@ def list_suffix(value: Any) -> str | None:
     """The suffix of a name (path or URL) that list files have, None for all others."""
     if not isinstance(value, (str, Path)):
         return None
-    name = unquote(urlsplit(value).path) if isinstance(value, str) and is_url(value) else str(value)
+    name = url_path(value) if isinstance(value, str) and is_url(value) else str(value)
     suffix = name[name.rfind(".") :].lower()
     return suffix if suffix in LIST_SUFFIXES else None
 

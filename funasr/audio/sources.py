@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import unquote, urlsplit
 
 from funasr.audio.decoders import ArrayDecoder, Decoder, PcmDecoder, SoundfileDecoder, check_rate
-from funasr.audio.download import download, is_url, shown_url
 from funasr.audio.libav import AvDecoder
 from funasr.audio.samples import array_samples, describe, is_array, is_number_list
 from funasr.audio.sniff import SNIFF_BYTES, looks_like_container, may_be_mpeg
-from funasr.errors import AudioDecodeError, InputError, did_you_mean
+from funasr.download import download, is_url, shown_url, url_path
+from funasr.errors import AudioDecodeError, InputError
 
 DEFAULT_SOURCE_RATE = 16_000
 """Of sound that does not say its rate: arrays and raw PCM."""
 
 PCM_SUFFIXES = (".pcm", ".raw")
+
+MAX_STREAM_BYTES = 8 << 30
+"""Of what cannot be sought in, such as a pipe, and is copied to the disk. As much as of a download."""
 
 
 def name_of(source: Any) -> str:
@@ -73,7 +75,7 @@ def _nothing() -> None:
 def _open_named(source: str | os.PathLike[str], name: str) -> tuple[BinaryIO, str, Callable[[], None]]:
     if isinstance(source, str) and is_url(source):
         file = download(source)
-        return file, Path(unquote(urlsplit(source).path)).suffix.lower(), file.close
+        return file, Path(url_path(source)).suffix.lower(), file.close
     if not name:
         raise AudioDecodeError("the name of the sound file is empty")
     try:
@@ -87,11 +89,17 @@ def _open_named(source: str | os.PathLike[str], name: str) -> tuple[BinaryIO, st
         raise AudioDecodeError(
             f"cannot open {name[:200]!r}: {getattr(error, 'strerror', None) or error}"
         ) from error
+    if not file.seekable():  # a pipe, such as /dev/stdin
+        try:
+            with file:
+                file = _copied(file, name)
+        except OSError as error:
+            raise AudioDecodeError(f"cannot read {name!r}: {error.strerror or error}") from error
     return file, path.suffix.lower(), file.close
 
 
 def _nearby(name: str) -> str:
-    """What there is instead of a missing file."""
+    """What there is instead of a missing file: a folder that lacks it, or a file of almost that name."""
     if name.rstrip().endswith("|"):
         return ": it is a command, and commands in lists are not run"
     path = Path(name)
@@ -99,7 +107,10 @@ def _nearby(name: str) -> str:
         names = os.listdir(path.parent)
     except OSError:
         return f": there is no folder {str(path.parent)!r}"
-    return did_you_mean(path.name, names[:10_000])
+    # Names without suffixes: that two files are .wav does not make them alike.
+    stems = {Path(other).stem: other for other in names[:10_000]}
+    close = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.8)
+    return f". Did you mean {stems[close[0]]!r}?" if close else ""
 
 
 def _open_object(source: Any, name: str) -> tuple[BinaryIO, str, Callable[[], None]]:
@@ -114,18 +125,33 @@ def _open_object(source: Any, name: str) -> tuple[BinaryIO, str, Callable[[], No
             return source, suffix, _nothing
         # Anything else (pipes, archive members, uploads, other people's classes) goes through a file of our
         # own: decoders seek, and an error inside a C library's callback cannot be raised.
-        copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="funasr-"))  # noqa: SIM115 - the caller closes it
-        try:
-            shutil.copyfileobj(source, copy, 1 << 20)
-        except BaseException:
-            copy.close()
-            raise
+        copy = _copied(source, name)
+    except AudioDecodeError:
+        raise
     except Exception as error:
         if isinstance(source, io.TextIOBase):
             raise InputError(f"{name} is open as text; open sound with mode 'rb'") from error
         raise AudioDecodeError(f"cannot read {name}: {error or type(error).__name__}") from error
-    copy.seek(0)
     return copy, suffix, copy.close
+
+
+def _copied(source: Any, name: str) -> BinaryIO:
+    """What is left in a stream, as a temporary file at its start that is gone once closed."""
+    copy = cast(BinaryIO, tempfile.TemporaryFile(prefix="funasr-"))  # noqa: SIM115 - the caller closes it
+    try:
+        received = 0
+        while chunk := source.read(1 << 20):
+            received += len(chunk)
+            if received > MAX_STREAM_BYTES:
+                raise AudioDecodeError(
+                    f"{name} sends more than {MAX_STREAM_BYTES} bytes: too much for one sound"
+                )
+            copy.write(chunk)
+    except BaseException:
+        copy.close()
+        raise
+    copy.seek(0)
+    return copy
 
 
 def _seekable(file: Any) -> bool:

@@ -41,7 +41,7 @@ class FrontendConfig:
     def __post_init__(self) -> None:
         if self.window not in WINDOWS:
             raise OptionError(
-                f"the front end knows no window {self.window!r}{did_you_mean(self.window, WINDOWS)}. "
+                f"the front end knows no window {self.window!r}{did_you_mean(self.window, WINDOWS) or '.'} "
                 f"It knows {', '.join(WINDOWS)}."
             )
         for name in ("n_mels", "lfr_m", "lfr_n"):

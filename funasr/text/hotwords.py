@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from funasr.download import download, is_url, shown_url
 from funasr.errors import InputError
 
 USUAL_WEIGHT = 20.0
@@ -117,23 +118,19 @@ def parse_hotwords(value: HotwordInput, *, fetch: Fetch | None = None) -> tuple[
 
 def fetch_text(url: str, *, timeout_s: float = 20.0, limit_bytes: int = 4 << 20) -> str:
     """The text behind an http(s) URL. Raises InputError, with the cause, when it cannot be had."""
-    import urllib.request
-
+    with download(url, timeout=timeout_s, max_bytes=limit_bytes) as file:
+        data = file.read()
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as response:
-            data: bytes = response.read(limit_bytes + 1)
-        if len(data) > limit_bytes:
-            raise InputError(f"the hotword list {url} is larger than {limit_bytes >> 20} MiB")
         return data.decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot fetch the hotword list {url}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the hotword list {shown_url(url)} is not UTF-8 text (byte {error.start})"
+        ) from error
 
 
 def _parse_string(value: str, fetch: Fetch | None) -> list[Hotword]:
     text = value.strip()
-    if text.startswith(("http://", "https://")):
+    if is_url(text):
         return _parse_lines((fetch or fetch_text)(text))
     if text[:1] in ("{", "["):
         return _parse_json(text)

@@ -128,5 +128,5 @@ def schedule(config: ScheduleConfig) -> Callable[[int], float]:
 def _check(option: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
         raise OptionError(
-            f"{option} {name!r} is not known{did_you_mean(name, known)}. Known: {', '.join(known)}."
+            f"{option} {name!r} is not known{did_you_mean(name, known) or '.'} Known: {', '.join(known)}."
         )

@@ -6,13 +6,14 @@ import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from funasr.audio.download import download, shown_url
 from funasr.audio.inputs import expand_input
 from funasr.audio.load import load_audio
+from funasr.download import download, shown_url
 from funasr.errors import InputError
 from tests.audio.making import RATE, encoded, tone, wav_bytes
 
@@ -21,6 +22,7 @@ SAMPLES = np.round(tone() * 32768) / np.float32(32768)
 
 class Handler(BaseHTTPRequestHandler):
     stop: threading.Event
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -37,9 +39,11 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/slow.wav":
             self.stop.wait(20)
             return
+        self.asked.append((self.path, self.headers.get("Authorization")))
         bodies = {
             "/a.wav": wav_bytes(SAMPLES),
             "/b.mp3": encoded(tone(), RATE, "mp3", "libmp3lame"),
+            "/%E4%BC%9A%E8%AE%AE%201.wav": wav_bytes(SAMPLES),
             "/c.pcm": b"\x00\x40\x00\xc0",
             "/list.scp": b"A https://example.com/a.wav\nB b.wav\n",
             "/page.wav": b"<html>Please log in</html>",
@@ -81,6 +85,23 @@ def test_sound_is_fetched(server: str) -> None:
     np.testing.assert_array_equal(load_audio(f"{server}/moved.wav?signature=1"), SAMPLES)
     assert len(load_audio(f"{server}/b.mp3")) == RATE // 2
     assert load_audio(f"{server}/c.pcm").tolist() == [0.5, -0.5]
+
+
+def test_addresses_may_be_written_as_people_write_them(server: str) -> None:
+    np.testing.assert_array_equal(load_audio(f"{server}/会议 1.wav?a=b c&d=%20"), SAMPLES)
+    np.testing.assert_array_equal(load_audio(f"{server}/%E4%BC%9A%E8%AE%AE%201.wav"), SAMPLES)
+    assert [path for path, _ in Handler.asked[-2:]] == [
+        "/%E4%BC%9A%E8%AE%AE%201.wav?a=b%20c&d=%20",
+        "/%E4%BC%9A%E8%AE%AE%201.wav",
+    ]
+
+
+def test_a_user_and_a_password_go_into_a_header_of_the_first_request_only(server: str) -> None:
+    address = server.replace("http://", "http://ann:p%40ss@")
+
+    np.testing.assert_array_equal(load_audio(f"{address}/a.wav"), SAMPLES)
+
+    assert Handler.asked[-1] == ("/a.wav", "Basic YW5uOnBAc3M=")  # ann:p@ss
 
 
 def test_a_list_is_fetched(server: str) -> None:
@@ -132,3 +153,12 @@ def test_names_passwords_and_queries_do_not_get_into_messages() -> None:
     url = "https://user:password@example.com:8443/a/b.wav?key=secret#part"
     assert shown_url(url) == "https://example.com:8443/a/b.wav"
     assert "secret" not in shown_url("http://[::1/a.wav?key=secret")
+    assert shown_url("http://ann:secret@host:port/a.wav") == "http://host:port/a.wav"
+    assert shown_url("http://ann:sec/ret@[host/a.wav") == "http://[host/a.wav"
+
+
+@pytest.mark.parametrize("url", ["http://ann:secret@host:port/a.wav", "http://a b/c.wav?secret"])
+def test_neither_does_the_cause(url: str) -> None:
+    with pytest.raises(InputError, match="it is not a valid URL") as caught:
+        download(url)
+    assert "secret" not in str(caught.value)

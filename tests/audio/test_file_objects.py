@@ -65,6 +65,33 @@ def test_a_pipe_can_be_read() -> None:
     thread.join()
 
 
+def test_a_named_pipe_is_a_file_like_any_other_of_a_batch(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.mkfifo(tmp_path / "empty")
+
+    def write() -> None:
+        (tmp_path / "pipe.wav").write_bytes(wav_bytes(SAMPLES))
+        (tmp_path / "empty").write_bytes(b"")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    np.testing.assert_array_equal(load_audio(tmp_path / "pipe.wav"), SAMPLES)
+    with pytest.raises(AudioDecodeError, match=r"empty is empty \(0 bytes\)"):
+        load_audio(str(tmp_path / "empty"))
+    thread.join()
+
+
+def test_a_stream_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("funasr.audio.sources.MAX_STREAM_BYTES", 1 << 21)
+
+    class Endless:
+        def read(self, size: int = -1) -> bytes:
+            return bytes(size)
+
+    with pytest.raises(AudioDecodeError, match="more than 2097152 bytes"):
+        load_audio(Endless())
+
+
 def test_a_member_of_an_archive_can_be_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.wav", wav_bytes(SAMPLES))

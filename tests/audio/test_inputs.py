@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funasr.audio.inputs import Item, expand_input
+from funasr.audio.load import load_audio
 from funasr.errors import InputError
 
 
@@ -222,7 +223,7 @@ def test_one_sound_goes_with_one_text(tmp_path: Path) -> None:
         ("a.wav", ("sound", "text"), "needs two inputs"),
         ((["a.wav", "b.wav"], ["hello"]), ("sound", "text"), "2 sounds and 1 texts"),
         (("a.wav", "hello"), ("sound", "video"), "expected 'sound', 'text', 'fbank' or"),
-        ("a.wav", "sonud", "Did you mean 'sound'"),
+        ("a.wav", "sonud", r"for pairs\. Did you mean 'sound'\?$"),
         ("a.wav", "kaldi_ark", "expected one of sound, text, fbank"),
         (None, None, "input is NoneType"),
         ({"a": "a.wav"}, None, "input is dict"),
@@ -268,11 +269,33 @@ def test_features_are_one_item_a_row_without_its_padding(to_array: Any) -> None:
         (np.zeros((2, 3, 4)), [3, 4], "expected 2 frame counts of at most 3"),
         (np.zeros((2, 3, 4)), [-1, 2], "expected 2 frame counts of at most 3"),
         ([np.zeros((3, 4))], [3], "not with a list"),
+        (np.zeros((2, 3, 0)), None, "needs floats"),
+        (np.full((1, 3, 4), np.nan), None, "input 1 of 1 are not all finite"),
+        (np.array([[[0.0]], [[np.inf]]]), None, "input 2 of 2 are not all finite"),
+        (np.full((1, 3, 4), 1e300), None, "not all finite"),
     ],
 )
 def test_features_of_the_wrong_shape_are_input_errors(data: Any, lengths: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         expand_input(data, data_type="fbank", input_len=lengths)
+
+
+def test_padding_of_features_may_hold_anything() -> None:
+    features = np.array([[[1.0], [np.nan]]])
+
+    [item] = expand_input(features, data_type="fbank", input_len=[1])
+
+    assert item.source.tolist() == [[1.0]]
+
+
+def test_a_url_that_is_none_is_an_item_that_fails_when_it_is_opened() -> None:
+    items = expand_input(["http://[bad", "a.wav", "http://[bad/b.wav?key=secret"])
+
+    assert [item.key for item in items] == ["[bad", "a", "b"]
+    with pytest.raises(InputError, match="not a valid URL"):
+        load_audio(items[0].source)
+    with pytest.raises(InputError, match=r"cannot download http://\[bad/words.scp: it is not a valid URL"):
+        expand_input("http://[bad/words.scp?key=secret")
 
 
 def test_keys_can_be_given() -> None:

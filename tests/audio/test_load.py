@@ -167,6 +167,10 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path) -> N
 
     with pytest.raises(AudioDecodeError, match=r"no file '.*meting\.wav'\. Did you mean 'meeting\.wav'\?"):
         load_audio(tmp_path / "meting.wav")
+    with pytest.raises(AudioDecodeError, match=r"Did you mean 'meeting\.wav'"):
+        load_audio(tmp_path / "Meeting.mp3")
+    with pytest.raises(AudioDecodeError, match=r"no file '.*greeting7\.wav'$"):
+        load_audio(tmp_path / "greeting7.wav")  # of the same suffix, and that is all
     with pytest.raises(AudioDecodeError, match="there is no folder"):
         load_audio(tmp_path / "nowhere" / "meeting.wav")
     with pytest.raises(AudioDecodeError, match="is a folder"):

@@ -170,9 +170,10 @@ def test_ten_thousand_phrases_are_read_and_encoded_in_no_time() -> None:
 def server() -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/words.txt" else 404)
+            path = self.path.partition("?")[0]
+            self.send_response(200 if path in ("/words.txt", "/gbk.txt") else 404)
             self.end_headers()
-            self.wfile.write("魔搭 30\n".encode())
+            self.wfile.write("魔搭 30\n".encode("gbk" if path == "/gbk.txt" else "utf-8"))
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -189,8 +190,31 @@ def test_a_list_behind_a_url_is_fetched(server: str) -> None:
     assert pairs(f"{server}/words.txt") == [("魔搭", 30.0)]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a b/x.txt?token=hunter2",
+        "http://user:hunter2@[bad/x.txt",
+        "http://user:hunter2@127.0.0.1:port/x.txt?token=hunter2",
+        "HTTP://user:hunter2@127.0.0.1:1/x.txt?token=hunter2",
+    ],
+)
+def test_a_url_that_cannot_be_fetched_is_named_without_its_secrets(url: str) -> None:
+    with pytest.raises(InputError, match=r"cannot download http://") as caught:
+        parse_hotwords(url)
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_list_that_is_no_text_is_named_without_its_secrets(server: str) -> None:
+    with pytest.raises(InputError, match=r"/gbk\.txt is not UTF-8") as caught:
+        fetch_text(f"{server}/gbk.txt?token=hunter2")
+
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_url_that_fails_is_named_with_its_cause(server: str) -> None:
     with pytest.raises(InputError, match="404"):
         fetch_text(f"{server}/other")
-    with pytest.raises(InputError, match="larger than"):
+    with pytest.raises(InputError, match="more than 3 bytes"):
         fetch_text(f"{server}/words.txt", limit_bytes=3)

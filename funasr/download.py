@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import tempfile
-from typing import BinaryIO, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, BinaryIO, cast
+from urllib.parse import quote, unquote, urlsplit
 
 from funasr.errors import InputError
+
+if TYPE_CHECKING:
+    from urllib.request import Request
 
 TIMEOUT_SECONDS = 30.0
 """For the connection and for each wait for more data."""
@@ -28,7 +33,15 @@ def shown_url(url: str) -> str:
         parts = urlsplit(url)
         return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
     except ValueError:
-        return url.partition("?")[0]
+        return re.sub("//.*@", "//", re.split("[?#]", url)[0])
+
+
+def url_path(url: str) -> str:
+    """The path within a URL, in plain characters; all before the query of one that cannot be parsed."""
+    try:
+        return unquote(urlsplit(url).path)
+    except ValueError:
+        return unquote(re.split("[?#]", url)[0])
 
 
 def download(url: str, *, timeout: float = TIMEOUT_SECONDS, max_bytes: int = MAX_BYTES) -> BinaryIO:
@@ -45,8 +58,7 @@ def download(url: str, *, timeout: float = TIMEOUT_SECONDS, max_bytes: int = MAX
     shown = shown_url(url)
     file = cast(BinaryIO, tempfile.TemporaryFile(prefix="funasr-"))  # noqa: SIM115 - handed to the caller
     try:
-        request = urllib.request.Request(url, headers={"User-Agent": "funasr"})
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with urllib.request.urlopen(_request(url), timeout=timeout) as response:
             declared = response.headers.get("Content-Length", "")
             expected = int(declared) if declared.isascii() and declared.isdigit() else None
             if expected is not None and expected > max_bytes:
@@ -70,9 +82,29 @@ def download(url: str, *, timeout: float = TIMEOUT_SECONDS, max_bytes: int = MAX
         raise InputError(
             f"cannot download {shown}: the server answered {error.code} {error.reason}"
         ) from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except (ValueError, http.client.InvalidURL) as error:  # their messages may hold the password
+        file.close()
+        raise InputError(f"cannot download {shown}: it is not a valid URL") from error
+    except (OSError, http.client.HTTPException) as error:
         file.close()
         cause = getattr(error, "reason", None) or error
         raise InputError(f"cannot download {shown}: {cause or type(error).__name__}") from error
     file.seek(0)
     return file
+
+
+def _request(url: str) -> Request:
+    """Characters that a URL cannot hold (Chinese, blanks) are escaped; user and password go into a header."""
+    from urllib.request import Request
+
+    parts = urlsplit(url)
+    plain = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2],
+        path=quote(parts.path, safe="%/:@!$&'()*+,;=~"),
+        query=quote(parts.query, safe="%/:@!$&'()*+,;=~?"),
+    )
+    request = Request(plain.geturl(), headers={"User-Agent": "funasr"})
+    if parts.username is not None:
+        secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(secret).decode()}")
+    return request
