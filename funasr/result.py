@@ -104,9 +104,8 @@ class Transcript:
     def raw_text(self) -> str:
         """The text without marks, as it is without a punctuation model."""
         if self.verbatim:
-            return replace(
-                self, punctuated=False, tokens=tuple(replace(t, mark="") for t in self.tokens)
-            ).text
+            bare = tuple(replace(token, mark="") for token in self.tokens)
+            return replace(self, punctuated=False, tokens=bare).text
         return self._by_segment(self._raw_text_of)
 
     def text_of(self, first: int, stop: int) -> str:
