@@ -30,7 +30,13 @@ PRESETS = {"paraformer": "paraformer-zh"}
 """Upstream's short names for -m, where they differ from the alias of the model."""
 UNPUNCTUATED = ("Paraformer", "SeacoParaformer", "BiCifParaformer", "ContextualParaformer")
 """Classes of recognizers that write words without marks."""
-LANGUAGES = {"zh": "paraformer-zh", "yue": "paraformer-zh", "en": "paraformer-en"}
+LANGUAGES = {
+    "zh": "paraformer-zh",
+    "en": "paraformer-en",
+    "yue": "sensevoice",
+    "ja": "sensevoice",
+    "ko": "sensevoice",
+}
 """What -l chooses when no model is named."""
 
 EPILOG = """\
@@ -176,6 +182,7 @@ def _write_all(
     model: AutoModel, items: Sequence[Item], output: Output, choice: Choice, args: argparse.Namespace
 ) -> int:
     from funasr.auto.progress import progress_bar
+    from funasr.stages.sense_voice import SenseVoiceRecognizer
 
     settings: dict[str, Any] = {"hotword": args.hotword, "channels": args.channels, "fs": args.fs}
     settings["pred_timestamp"] = args.timestamps or args.format in ("srt", "vtt", "tsv")
@@ -185,8 +192,10 @@ def _write_all(
         settings["preset_spk_num"] = args.spk_num
     if args.batch_size_s is not None:
         settings["batch_size_s"] = args.batch_size_s
-    if args.language and args.model:
+    if args.language:
         settings["language"] = args.language
+    if isinstance(model.model, SenseVoiceRecognizer):
+        settings["use_itn"] = True  # it sets no marks otherwise
     failed = 0
     began = time.perf_counter()
     with progress_bar(enabled=not args.quiet) as on_progress:
