@@ -75,3 +75,14 @@ def test_other_parts_are_refused(part: str) -> None:
     raw = seeded_dirs.aligner_config() | {part: "Another"}
     with pytest.raises(ModelFilesError, match=f"{part} is 'Another'"):
         MonotonicAligner.from_official(raw, 0, 560)
+
+
+def test_bfloat16_weighs_nearly_the_same() -> None:
+    model = prepare_for_inference(aligner_network(), dtype=torch.bfloat16)
+    assert isinstance(model, MonotonicAligner)
+    features, lengths = seeded.features(3, 60), np.array([60, 30, 45])
+
+    for half, single in zip(
+        model.weigh(features, lengths), aligner_network().weigh(features, lengths), strict=True
+    ):
+        np.testing.assert_allclose(half, single, atol=0.01)

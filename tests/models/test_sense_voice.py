@@ -116,3 +116,15 @@ def test_another_encoder_is_refused() -> None:
     raw = seeded_dirs.sense_voice_config() | {"encoder": "SANMEncoder"}
     with pytest.raises(ModelFilesError, match="SenseVoiceEncoderSmall"):
         SenseVoiceSmall.from_official(raw, 100, 560)
+
+
+def test_bfloat16_hears_nearly_the_same() -> None:
+    model = prepare_for_inference(sense_voice_network(), dtype=torch.bfloat16)
+    assert isinstance(model, SenseVoiceSmall)
+    features, lengths = seeded.features(3, 60), np.array([60, 30, 45])
+
+    half = model.infer(features, lengths, ZH_WITHOUT_ITN)
+    single = sense_voice_network().infer(features, lengths, ZH_WITHOUT_ITN)
+
+    same = np.concatenate([a.ids == b.ids for a, b in zip(half, single, strict=True)])
+    assert same.mean() > 0.9
