@@ -87,7 +87,8 @@ class FsmnMemory(nn.Module):
 
     def __init__(self, config: FsmnConfig) -> None:
         super().__init__()
-        dim = config.proj_dim
+        self.dim = dim = config.proj_dim
+        self.frames = config.lorder
         self.stride = config.lstride
         # Name and 4-D weight are the official checkpoint's: (P, 1, lorder, 1).
         self.conv_left = nn.Conv2d(dim, dim, (config.lorder, 1), groups=dim, bias=False)
@@ -100,8 +101,10 @@ class FsmnMemory(nn.Module):
         seen = torch.cat([past, x.transpose(1, 2)], dim=2)  # (B, P, L + T)
         # As a 1-D convolution: on CPU twice as fast as the same one with a second dimension of 1.
         weight = self.conv_left.weight.squeeze(-1)
-        memory = F.conv1d(seen, weight, dilation=self.stride, groups=seen.shape[1])
-        return x + memory.transpose(1, 2), seen[:, :, seen.shape[2] - past.shape[2] :]
+        # The frame itself is one more to its own weight: a pass over the activations less.
+        itself = torch.tensor([0.0] * (self.frames - 1) + [1.0], dtype=weight.dtype, device=weight.device)
+        memory = F.conv1d(seen, weight + itself, dilation=self.stride, groups=self.dim)
+        return memory.transpose(1, 2), seen[:, :, seen.shape[2] - past.shape[2] :]
 
 
 class FsmnLayer(nn.Module):
@@ -116,7 +119,7 @@ class FsmnLayer(nn.Module):
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, T, linear_dim) -> the same shape, and the next past."""
         y, past = self.fsmn_block(self.linear(x), past)
-        return torch.relu(self.affine(y)), past
+        return torch.relu_(self.affine(y)), past
 
 
 class FsmnEncoder(nn.Module):
@@ -134,7 +137,7 @@ class FsmnEncoder(nn.Module):
     def forward(self, features: Tensor, state: FsmnState) -> tuple[Tensor, FsmnState]:
         """features (B, T, input_dim) -> logits (B, T, output_dim), and the next state."""
         # As the checkpoint was trained: nothing between the two linear layers at either end.
-        x = torch.relu(self.in_linear2(self.in_linear1(features)))
+        x = torch.relu_(self.in_linear2(self.in_linear1(features)))
         pasts: list[Tensor] = []
         for layer, past in zip(self.fsmn, state.pasts, strict=True):
             x, past = layer(x, past)

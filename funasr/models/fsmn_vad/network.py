@@ -18,7 +18,7 @@ from funasr.models.fsmn_vad.config import FsmnVadConfig
 from funasr.nn.fsmn import FsmnEncoder, FsmnState
 
 # Activations of this many frames stay in the cache; longer input is a stream of blocks.
-BLOCK_FRAMES = 3000
+BLOCK_FRAMES = 1000
 
 
 class FsmnVad(nn.Module):
