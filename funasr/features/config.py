@@ -9,6 +9,10 @@ from funasr.errors import OptionError, did_you_mean
 
 WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman")
 
+LARGEST = 1024
+LONGEST_WINDOW = 1 << 16
+"""Of counts, and of samples. Far beyond any use; more would only fill the memory."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FrontendConfig:
@@ -45,15 +49,15 @@ class FrontendConfig:
                 f"It knows {', '.join(WINDOWS)}."
             )
         for name in ("n_mels", "lfr_m", "lfr_n"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"front end {name}={getattr(self, name)!r}: expected 1 or more")
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise OptionError(f"front end {name}={getattr(self, name)!r}: expected 1 to {LARGEST}")
         if self.dither < 0:
             raise OptionError(f"front end dither={self.dither!r}: expected 0 or more")
-        if self.window_samples < 2 or not 1 <= self.hop_samples <= self.window_samples:
+        if not 2 <= self.window_samples <= LONGEST_WINDOW or not 1 <= self.hop_samples <= self.window_samples:
             raise OptionError(
                 f"front end frame_length={self.frame_length!r}, frame_shift={self.frame_shift!r} and "
                 f"fs={self.fs!r} make windows of {self.window_samples} samples every {self.hop_samples}: "
-                "expected 2 samples or more, every 1 sample or more, and no gap between windows"
+                f"expected 2 to {LONGEST_WINDOW} samples, every 1 sample or more, and no gap between windows"
             )
 
     @property
