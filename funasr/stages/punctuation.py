@@ -261,12 +261,14 @@ def _after_last_sentence(labels: Sequence[int], marks: MarkTable) -> int:
 
 
 def _channels(transcript: Transcript) -> list[tuple[str, list[int]]]:
-    """The text of each channel, and which tokens it is made of."""
+    """The text of each channel, without tags and marks, and which tokens it is made of."""
+    tokens = transcript.tokens
+    bare = replace(transcript, tokens=tuple(replace(t, mark="") for t in tokens), punctuated=False)
     found = []
-    for channel in {token.channel: None for token in transcript.tokens}:
-        places = [place for place, token in enumerate(transcript.tokens) if token.channel == channel]
-        segments = tuple(segment for segment in transcript.segments if segment.channel == channel)
-        found.append((replace(transcript, segments=segments).raw_text, places))
+    for channel in {token.channel: None for token in tokens}:
+        spans = [(s.first_token, s.stop_token) for s in transcript.segments if s.channel == channel]
+        text = " ".join(bare.text_of(first, stop) for first, stop in spans or [(0, len(tokens))])
+        found.append((text, [place for place, token in enumerate(tokens) if token.channel == channel]))
     return found
 
 

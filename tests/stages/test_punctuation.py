@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from funasr.result import Segment, Token, Transcript
+from funasr.result import Segment, Tag, Token, Transcript
 from funasr.stages.punctuation import BATCH_WORDS, MOST_CARRIED, Punctuator
 from funasr.text.words import JiebaSplitter, WordVocabulary, split_words
 from tests.models.test_ct_transformer import network
@@ -343,6 +343,18 @@ def test_channels_are_texts_of_their_own() -> None:
 
     assert [token.mark for token in marked.tokens] == ["", "", "。", "。"]
     assert marked.text == "甲 乙 丙。 丁。"
+
+
+def test_tags_are_not_read_and_words_written_as_numbers_are_read_as_written() -> None:
+    tokens = (Token(text="第", lead=" "), Token(text="35", spoken=("三", "十", "五")), Token(text="天"))
+    tags = (Tag(text="<|zh|>", at=0), Tag(text="<|HAPPY|>", at=0))
+    segment = Segment(start_ms=0, end_ms=1, stop_token=3, tags=tags)
+    heard_words = Transcript(key="a", tokens=tokens, segments=(segment,), verbatim=True)
+
+    [marked] = always(COMMA).mark_words([heard_words])
+
+    assert [token.mark for token in marked.tokens] == ["，", ",", "。"]
+    assert marked.text == "第，35,天。"
 
 
 def test_silence_passes_through() -> None:
