@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ class AutoFrontend:
     >>> AutoModel(model="paraformer-zh").generate(**features[0])
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        options = sort_options(kwargs, where="AutoFrontend")
+    def __init__(self, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
+        options = sort_options({"model": model, **kwargs}, where="AutoFrontend")
         self._defaults = options.call
         path = hub.resolve(
             options.load.model_path or options.model,

@@ -216,7 +216,8 @@ def sort_options(given: Mapping[str, Any], where: str = "AutoModel") -> AutoMode
             subs.add(_SUB_NAMES[name])
         elif name != "model" and name not in WITHOUT_EFFECT:
             raise OptionError(f"{where} has no option {name!r}{did_you_mean(name, _ALL)}")
-    model = _name("model", given.get("model") or load.get("model_path"), "paraformer-zh")
+    named = given.get("model")
+    model = _name("model", load.get("model_path") if _absent(named) else named, "paraformer-zh")
     loading = LoadOptions(**checked(LoadOptions, load))
     if loading.trust_remote_code or loading.remote_code:
         raise OptionError("trust_remote_code: code that comes with a model is not run by this version")
@@ -225,7 +226,7 @@ def sort_options(given: Mapping[str, Any], where: str = "AutoModel") -> AutoMode
         load=loading,
         call=call_options(CallOptions(), call),
         overrides=overrides,
-        sub_models={kind: _sub_model(kind, given, load) for kind in subs if given.get(kind)},
+        sub_models={kind: _sub_model(kind, given, load) for kind in subs if not _absent(given.get(kind))},
     )
 
 
@@ -248,7 +249,8 @@ def call_options(defaults: CallOptions, given: Mapping[str, Any]) -> CallOptions
 
 def _sub_model(kind: str, given: Mapping[str, Any], load: Mapping[str, Any]) -> SubModel:
     prefix = kind.removesuffix("_model")
-    own = given.get(f"{prefix}_kwargs") or {}
+    own = given.get(f"{prefix}_kwargs")
+    own = {} if own is None else own
     if not isinstance(own, Mapping):
         raise OptionError(f"{prefix}_kwargs is {shown(own)}; give a dict of options for {kind}")
     for name in own:
@@ -261,6 +263,10 @@ def _sub_model(kind: str, given: Mapping[str, Any], load: Mapping[str, Any]) -> 
     if revision is not None:
         inherited["model_revision"] = revision
     return SubModel(name=_name(kind, given[kind], EXAMPLES[kind]), kwargs={**inherited, **own})
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, str) and not value)
 
 
 def _name(option: str, value: Any, example: str) -> str:

@@ -57,7 +57,7 @@ def test_settings_that_make_no_model_are_named(
 
 def test_a_front_end_that_nobody_knows_is_named_by_auto_frontend_too(models: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="frontend_classes"):
-        AutoFrontend(model=str(models / "bicif"), frontend="Foo")
+        AutoFrontend(models / "bicif", frontend="Foo")
 
 
 def test_fp16_on_a_cpu_is_float32_and_said(models: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
-from funasr.auto.options import CallOptions, call_options, sort_options
+from funasr.auto.options import CONFIG_KEYS, CallOptions, LoadOptions, call_options, sort_options
 from funasr.errors import FunASRError, ModelFilesError, OptionError
 from funasr.features.frontend import WavFrontend
 from funasr.vad.options import VadOptions
@@ -192,3 +195,23 @@ def test_paths_may_be_path_objects_and_prefixes_a_string_with_commas() -> None:
     assert options.call.output_dir == Path("out")
     assert (options.load.excludes, options.load.scope_map) == (("decoder.", "ctc."), ("a.", "none"))
     assert (options.load.ncpu, options.call.batch_size_s) == (2, 60.0)
+
+
+NAMES = [
+    *LoadOptions.__dataclass_fields__,
+    *CallOptions.__dataclass_fields__,
+    *CONFIG_KEYS,
+    *("model", "vad_model", "vad_kwargs", "vad_model_revision", "spk_kwargs"),
+]
+VALUES: list[object] = [None, True, False, 0, -1, 5, 2.5, math.nan, math.inf, "", "x", b"x", [], ["a"], [1]]
+VALUES += [{}, {"a": 1}, {"fs": "x"}, print, object(), Path("x"), np.zeros(3), np.float32(1), np.int64(2)]
+
+
+@drawn(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VALUES), max_size=3))
+def test_any_values_are_sorted_or_refused_with_an_error_of_ours(given: dict[str, object]) -> None:
+    try:
+        options = sort_options({"model": "m", **given})
+    except OptionError:
+        return
+    assert isinstance(options.model, str)
+    assert isinstance(options.load.fp16, bool)
