@@ -21,7 +21,7 @@ import soundfile
 
 from funasr import hub, registry
 from funasr.bin import inference
-from tests.tiny_models import make_ct_punc
+from tests.tiny_models import make_campplus, make_ct_punc
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -71,6 +71,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "b.mp3", sound, rate)
     soundfile.write(folder / "meeting.mp3", np.concatenate([sound, sound]), rate)
     make_ct_punc(folder / "ct-punc")
+    make_campplus(folder / "cam++")
     soundfile.write(folder / "call.wav", np.stack([sound, np.zeros_like(sound)], axis=1), rate)
     return folder
 
