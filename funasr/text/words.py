@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -44,7 +45,9 @@ class JiebaSplitter:
         Raises MissingDependencyError without jieba, ModelFilesError for a file it cannot read.
         """
         try:
-            import jieba
+            with warnings.catch_warnings():  # its code is older than some rules of newer Pythons
+                warnings.simplefilter("ignore")
+                import jieba
         except ImportError as error:
             raise MissingDependencyError(
                 "jieba", f"a model with the dictionary {user_dict}", "pip install jieba"
