@@ -25,6 +25,8 @@ class Token:
     """Punctuation that follows the word."""
     lead: str = ""
     """The blank that the model wrote before the word, if it did; of verbatim transcripts alone."""
+    spoken: tuple[str, ...] = ()
+    """The words that were heard, where `text` is another way to write them: 100 for 一 百."""
     speaker: int | str | None = None
     channel: int | None = None
 
@@ -65,6 +67,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """Words that were heard as something like a phrase of the user's, and were written as that phrase."""
+
+    original: str
+    replacement: str
+    score: float
+    """How alike they sound, up to 1; 1 where the user gave both."""
+    start: int
+    end: int
+    """Where `original` stood in the text as it was before, without tags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """The result for one input. Silence is an empty tuple of tokens; a failure carries `error`."""
 
@@ -85,6 +100,8 @@ class Transcript:
     """The model writes blanks and punctuation itself: `text` is as it wrote it."""
     punctuated: bool = False
     """The tokens went through a punctuation model: `text` is written as sentences are."""
+    repairs: tuple[Repair, ...] = ()
+    """What was written as hotwords of the user."""
     error: str | None = None
 
     @property
@@ -114,8 +131,8 @@ class Transcript:
             return self._as_written(first, stop)
         if self.punctuated:
             return join_sentences(self.tokens[first:stop], spaced=self.spaced)
-        words = [(token.text, token.mark) for token in self.tokens[first:stop]]
-        return " ".join(word + mark for word, mark in words) if self.spaced else join_words(words)
+        tokens = self.tokens[first:stop]
+        return " ".join(t.text + t.mark for t in tokens) if self.spaced else _join_tokens(tokens)
 
     def _as_written(self, first: int, stop: int) -> str:
         """The text of a verbatim transcript."""
@@ -140,7 +157,7 @@ class Transcript:
         return text + "".join(tag.text for tag in waiting)
 
     def _raw_text_of(self, first: int, stop: int) -> str:
-        words = [token.text for token in self.tokens[first:stop]]
+        words = [word for token in self.tokens[first:stop] for word in token.spoken or (token.text,)]
         return " ".join(words) if self.spaced else join_words((word, "") for word in words)
 
     def _by_segment(self, text_of: Callable[[int, int], str]) -> str:
@@ -160,7 +177,7 @@ class Transcript:
         item: dict[str, Any] = {"key": self.key, "text": self.text}
         if self.timed:
             item["timestamp"] = [[token.start_ms, token.end_ms] for token in self.tokens]
-            if self.verbatim:
+            if self.verbatim or any(token.spoken for token in self.tokens):
                 item["words"] = [token.text for token in self.tokens]
         if any(token.confidence is not None for token in self.tokens):
             item["confidence"] = [token.confidence for token in self.tokens]
@@ -211,16 +228,37 @@ def is_latin_char(char: str) -> bool:
 
 def join_words(words: Iterable[tuple[str, str]]) -> str:
     """(word, mark) pairs -> text: a space after a Latin word, unless a CJK character or the end follows."""
+    return _join_tokens(Token(text=word, mark=mark) for word, mark in words)
+
+
+def _join_tokens(tokens: Iterable[Token]) -> str:
     text = ""
     blank = False
-    for word, mark in words:
-        if not word:
+    for token in tokens:
+        if not token.text:
             continue
-        if blank and not is_cjk_char(word[0]):
+        if blank and not is_cjk_char(first_char(token)):
             text += " "
-        text += word + mark
-        blank = is_latin_char(word[-1]) or (bool(mark) and mark.isascii())
+        text += token.text + token.mark
+        blank = is_latin_char(last_char(token)) or (bool(token.mark) and token.mark.isascii())
     return text
+
+
+def first_char(token: Token) -> str:
+    """What decides on a blank before a word: a number has the blanks of the words that were spoken."""
+    char = token.text[0]
+    return token.spoken[0][0] if token.spoken and not is_latin_char(char) else char
+
+
+def last_char(token: Token) -> str:
+    """What decides on a blank after a word."""
+    char = token.text[-1]
+    return token.spoken[-1][-1] if token.spoken and not is_latin_char(char) else char
+
+
+def _as_heard(token: Token) -> Token:
+    text = join_words((word, "") for word in token.spoken) if token.spoken else token.text
+    return replace(token, text=text, mark="", spoken=())
 
 
 def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
@@ -233,8 +271,8 @@ def join_sentences(tokens: Iterable[Token], *, spaced: bool) -> str:
     for token in tokens:
         if not token.text:
             continue
-        if before is not None and before.text[-1].isascii() and token.text[0].isascii():
-            parted = is_latin_char(before.text[-1]) and not is_cjk_char(token.text[0])
+        if before is not None and last_char(before).isascii() and first_char(token).isascii():
+            parted = is_latin_char(last_char(before)) and not is_cjk_char(first_char(token))
             if spaced or before.mark or parted:
                 text += " "
         text += token.text + token.mark

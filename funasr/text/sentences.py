@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from funasr.result import Token, Transcript, main_speaker
+from funasr.result import Token, Transcript, first_char, last_char, main_speaker
 
 WIDE = {",": "，", ".": "。", "?": "？"}
 ENGLISH = {"，": ",", "。": ".", "？": "?", "、": ","}
@@ -42,13 +42,14 @@ class Sentence:
         """
         mark = self.tokens[-1].mark
         if english:
-            return self.raw_text + ENGLISH.get(mark, mark)
+            return _spaced(self.tokens).strip() + ENGLISH.get(mark, mark)
         return _spaced(self.tokens) + WIDE.get(mark, mark)
 
     @property
     def raw_text(self) -> str:
-        """The words alone."""
-        return _spaced(self.tokens).strip()
+        """The words alone, as they were heard."""
+        heard = [Token(text=word) for token in self.tokens for word in token.spoken or (token.text,)]
+        return _spaced(heard).strip()
 
     def to_dict(self, *, english: bool = False, raw_text: bool = False) -> dict[str, Any]:
         """Upstream's keys: text, start, end, timestamp, and raw_text when wanted. Perhaps spk, channel."""
@@ -93,10 +94,13 @@ def _split(tokens: Sequence[Token]) -> Iterator[Sentence]:
 
 def _spaced(tokens: Sequence[Token]) -> str:
     text = ""
+    before = ""
     for token in tokens:
-        if _is_letter(token.text[:1]) or _is_letter(text[-1:]):
-            text += " "
-        text += token.text
+        if token.text:
+            if _is_letter(first_char(token)) or _is_letter(before):
+                text += " "
+            text += token.text
+            before = last_char(token)
     return text
 
 
