@@ -32,7 +32,12 @@ def test_a_timed_result_has_one_pair_and_one_confidence_a_word() -> None:
 
     item = Transcript(key="a", tokens=tokens, timed=True, spaced=True).to_dict()
 
-    assert item == {"key": "a", "text": "你 好", "timestamp": [[0, 200], [200, 400]], "confidence": [0.9, 0.8]}
+    assert item == {
+        "key": "a",
+        "text": "你 好",
+        "timestamp": [[0, 200], [200, 400]],
+        "confidence": [0.9, 0.8],
+    }
 
 
 def test_silence_has_the_same_keys_as_speech() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,4 +69,4 @@ def test_cues_partition_the_words_in_order_and_keep_the_limits(words: list[tuple
 
     assert " ".join(cue.text for cue in cues).split() == [token.text for token in tokens]
     assert all(cue.end_ms - cue.start_ms <= 2000 for cue in cues)
-    assert all(a.end_ms <= b.start_ms for a, b in zip(cues, cues[1:], strict=False))
+    assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(cues))
