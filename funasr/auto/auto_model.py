@@ -20,6 +20,7 @@ from funasr.auto.options import CallOptions, SubModel, call_options, sort_option
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
 from funasr.auto.punctuate import punctuate_items, punctuate_live
+from funasr.auto.rewrite import HotwordReporter, matches, repair_rules, rewriter
 from funasr.auto.voices import embed_items, similarity, speaker_options
 from funasr.config import merge
 from funasr.errors import InputError, OptionError
@@ -63,7 +64,7 @@ class AutoModel:
         options = sort_options(kwargs)
         self._defaults = options.call
         self._main = build.load(options)
-        self._check_itn(options.call)
+        self._check_text(options.call)
         for kind in options.sub_models:
             if self._main.aligner is not None:
                 if kind != "vad_model":
@@ -125,16 +126,17 @@ class AutoModel:
         inputs.
 
         A recognizer's records have `key`, `text`, for models with times `timestamp` ([[start_ms, end_ms]],
-        one pair a word; and `words`, where blanks in the text do not part them), and `confidence` (one float
-        a word); `return_raw_text=True` adds the text without marks as `raw_text`, `sentence_timestamp=True`
-        the sentences as `sentence_info`. With a `spk_model` there always is `sentence_info`, with `spk`: 0, 1
-        and so on as speakers are first heard, or a name of `speakers={"name": sound}`. A speaker model alone
-        gives `key` and `spk_embedding`, a tensor (1, E). An aligner's, of `input=(sound, text)` (or lists of
-        either) with `data_type=("sound", "text")`, have `key`, `text` and `timestamp`. A detector's have
-        `key` and `value`: [[start_ms, end_ms]], and on a live stream (`cache={}` kept by the caller,
-        `is_final=True` at its end) `[start, -1]` and `[-1, end]` where only one of the two is known yet. A
-        punctuation model's have `key`, `text` and `punc_array` (a label a word); a live text has a `cache`
-        too. An input that fails gives a record with `error`, and the others go on, unless `on_error="raise"`.
+        one pair a word; and `words`, where blanks in the text do not part them), and `confidence` (one
+        float a word); `return_raw_text=True` adds the words as they were heard, without marks, as
+        `raw_text`, `sentence_timestamp=True` the sentences as `sentence_info`. With a `spk_model` there
+        always is `sentence_info`, with `spk`: 0, 1 and so on as speakers are first heard, or a name of
+        `speakers={"name": sound}`. A speaker model alone gives `key` and `spk_embedding`, a tensor (1, E).
+        An aligner's, of `input=(sound, text)` (or lists of either) with `data_type=("sound", "text")`, have
+        `key`, `text` and `timestamp`. A detector's have `key` and `value`: [[start_ms, end_ms]], and on a
+        live stream (`cache={}` kept by the caller, `is_final=True` at its end) `[start, -1]` and `[-1,
+        end]` where only one of the two is known yet. A punctuation model's have `key`, `text` and
+        `punc_array` (a label a word); a live text has a `cache` too. An input that fails gives a record
+        with `error`, and the others go on, unless `on_error="raise"`.
 
         Raises OptionError for unknown options, InputError for an input of no known form.
         """
@@ -151,6 +153,9 @@ class AutoModel:
         if self._main.encoder is not None:
             return embed_items(self._main.encoder, self._items(input, options), options)
         records = []
+        reporter = None
+        if options.return_hotword_report and self._main.recognizer is not None:
+            reporter = HotwordReporter(self._main.recognizer, options)
         with progress_bar(enabled=not options.disable_pbar) as bar:
             for transcript in self._recognize(self._items(input, options), options, bar):
                 record = transcript.to_dict()
@@ -160,6 +165,10 @@ class AutoModel:
                     record["sentence_info"] = _sentence_info(transcript, options)
                 if options.return_spk_center and transcript.speaker_centres:
                     record["spk_embedding_center"] = np.array(transcript.speaker_centres, dtype=np.float32)
+                if options.return_postprocess_hotword_matches and repair_rules(options):
+                    record["postprocess_hotword_matches"] = matches(transcript)
+                if reporter is not None:
+                    record["hotwords"] = reporter.report(transcript)
                 records.append(record)
         return records
 
@@ -191,14 +200,13 @@ class AutoModel:
 
     def _call_options(self, cfg: dict[str, Any], **more: Any) -> CallOptions:
         options = call_options(self._defaults, cfg | {k: v for k, v in more.items() if v is not None})
-        self._check_itn(options)
+        self._check_text(options)
         return options
 
-    def _check_itn(self, options: CallOptions) -> None:
-        if options.itn and not isinstance(self._main.recognizer, SenseVoiceRecognizer):
-            raise OptionError(
-                f"use_itn: {self._main.name!r} writes numbers as they are spoken; SenseVoice can write digits"
-            )
+    def _check_text(self, options: CallOptions) -> None:
+        if options.itn and self._main.recognizer is None:
+            raise OptionError(f"use_itn: {self._main.name!r} does not turn speech into words; leave it out")
+        rewriter(options, writes_digits=isinstance(self._main.recognizer, SenseVoiceRecognizer))
 
     def _items(self, input: Any, options: CallOptions) -> list[Item]:
         if isinstance(input, list) and input and all(isinstance(item, Item) for item in input):
@@ -235,7 +243,9 @@ class AutoModel:
                 )
                 how = self._pipeline_options(options, on_progress)
                 results = pipeline.run(items, self._opener(recognizer.rate, options), decode, how)
-            for done, transcript in enumerate(results, 1):
+            writes_digits = isinstance(recognizer, SenseVoiceRecognizer)
+            rewrite = rewriter(options, writes_digits=writes_digits).rewrite
+            for done, transcript in enumerate(map(rewrite, results), 1):
                 if output is not None:
                     output.write_transcript(transcript)
                 if options.progress_callback is not None:

@@ -92,15 +92,24 @@ class CallOptions:
     return_time_stamps: bool = False
     language: str | None = None
     text_norm: Literal["withitn", "woitn"] | None = None
-    """SenseVoice: the same choice as `use_itn`, over which it wins."""
+    """The same choice as `use_itn`, over which it wins."""
     ban_emo_unk: bool = False
     """SenseVoice: name an emotion even where the model would rather not."""
     # text
     sentence_timestamp: bool = False
     use_itn: bool = False
-    """Write numbers as digits, with punctuation; of models that can (SenseVoice)."""
+    """Write numbers as digits. SenseVoice does so itself, with punctuation; for others wetext does."""
     return_raw_text: bool = False
     en_post_proc: bool = False
+    postprocess_hotwords: Any = None
+    """What to write where something like it was heard: rules `wrong=>right`, and phrases (text/repair.py)."""
+    postprocess_hotword_file: str | Path | None = None
+    postprocess_hotword_threshold: float = 0.85
+    postprocess_hotword_fuzzy: bool = True
+    """Look for phrases by their sound; without, only rules have an effect."""
+    return_postprocess_hotword_matches: bool = False
+    return_hotword_report: bool = False
+    """Give `hotwords`: whether each was encoded, how often it is in the text and was written there."""
     # speakers, with a spk_model
     return_spk_res: bool = True
     """Tell speakers apart."""
@@ -135,6 +144,9 @@ class CallOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise OptionError(f"{name} is {value!r}; it must be a number greater than 0")
+        threshold = self.postprocess_hotword_threshold
+        if not 0 <= threshold <= 1:
+            raise OptionError(f"postprocess_hotword_threshold is {threshold!r}; it must be between 0 and 1")
 
     @property
     def batch_limits(self) -> BatchLimits:

@@ -6,6 +6,7 @@ the words it is for, and what stays a word though it has a number in it.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,6 +15,8 @@ from typing import Any, Literal, TypeAlias
 from funasr.errors import MissingDependencyError
 from funasr.result import Transcript
 from funasr.text.respell import Change, respell
+
+logger = logging.getLogger(__name__)
 
 Language: TypeAlias = Literal["zh", "en"]
 
@@ -104,7 +107,13 @@ class NumberWriter:
 
     def _find_spans(self, language: Language, text: str) -> tuple[tuple[int, int, str], ...]:
         """(start, stop, what is written) for each number of a text, trimmed to what changes."""
-        normalizer = self._normalizers[language]
+        try:
+            return self._ask(self._normalizers[language], language, text)
+        except RuntimeError as error:  # what wetext raises where its grammar has no way through a text
+            logger.warning("numbers stay words in %r: %s", text, error)
+            return ()
+
+    def _ask(self, normalizer: Any, language: Language, text: str) -> tuple[tuple[int, int, str], ...]:
         whole = normalizer.normalize(text)
         if whole == text:
             return ()

@@ -146,16 +146,6 @@ def test_bad_options_are_named(model: AutoModel, given: dict[str, Any], message:
         model.generate(input=sound(0.5, 0), **given)
 
 
-@pytest.mark.parametrize("given", [{"use_itn": True}, {"text_norm": "withitn"}])
-def test_a_model_that_cannot_write_digits_says_so(models: Path, given: dict[str, Any]) -> None:
-    plain = AutoModel(model=str(models / "plain"), device="cpu")
-
-    with pytest.raises(OptionError, match=r"use_itn: .*SenseVoice can"):
-        plain.generate(input=sound(0.5, 0), **given)
-    with pytest.raises(OptionError, match=r"use_itn: .*SenseVoice can"):
-        AutoModel(model=str(models / "plain"), device="cpu", **given)
-
-
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     folder = make_sense_voice(tmp_path / "model")
     state = torch.load(folder / "model.pt", weights_only=True)
