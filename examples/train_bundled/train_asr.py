@@ -32,7 +32,7 @@ import words_data
 import words_synth
 from numpy.typing import NDArray
 from quick_layers import use_flat_convolutions, use_pooled_dropout
-from words_augment import FIRST_LESSONS, LAST_LESSONS, Augmenter, Recipe, WordSource
+from words_augment import FIRST_LESSONS, LAST_LESSONS, REFUSALS, Augmenter, Recipe, WordSource
 from words_data import TOKENS, UNKNOWN, Clip, Utterance
 from words_loss import WordsLoss
 
@@ -54,11 +54,13 @@ class Setup:
     """What a run consists of. `++name=value` on the command line changes it."""
 
     seed: int = 20
-    epochs: int = 20
+    epochs: int = 21
     first_epochs: int = 4
     """Epochs of mostly single words with little in their way; what follows is harder."""
-    last_epochs: int = 11
+    last_epochs: int = 12
     """Over these the learning rate falls to nothing, nothing is masked, and there is less noise."""
+    refusal_epochs: int = 4
+    """Of those, the ones with many phrases that must give no words."""
     epoch_size: int = 9600
     """Utterances made up for one epoch."""
     batch_rows: int = 1400
@@ -76,7 +78,7 @@ class Setup:
     """Synthesized recordings of each word; `other_takes` of other words and sentences."""
     other_takes: int = 2
     average: int = 5
-    threads: int = 1
+    threads: int = 2
     workers: int = 2
     bf16: bool = True
     """Matrix products in bfloat16: three times as fast where the CPU has AMX, slower where it has nothing."""
@@ -146,6 +148,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         epoch: Augmenter(corpus.train, corpus.foreign, corpus.noises, corpus.rooms, recipe)
         for epoch, recipe in recipes.items()
     }
+    phrases = read_phrases(setup, work)
+    # Four times, so that they are a good part of what is refused.
+    lessons[setup.epochs - setup.refusal_epochs] = Augmenter(
+        corpus.train, corpus.foreign + 4 * phrases, corpus.noises, corpus.rooms, REFUSALS
+    )
     cmvn = work / "am.mvn"
     if not cmvn.is_file():
         write_cmvn(cmvn, *measure_cmvn(lessons[setup.first_epochs], frontend_config, setup.seed))
@@ -255,6 +262,18 @@ def read_corpus(data: Path, setup: Setup, work: Path) -> Corpus:
     with cached.open("wb") as file:
         pickle.dump({field.name: getattr(corpus, field.name) for field in dataclasses.fields(corpus)}, file)
     return corpus
+
+
+def read_phrases(setup: Setup, work: Path) -> list[Clip]:
+    """Running speech, synthesized once."""
+    cached = work / f"phrases-{setup.seed}.pickle"
+    if not cached.is_file():
+        clips = words_synth.synthesize(words_synth.plan_running_speech(setup.seed, 6))
+        with cached.open("wb") as file:
+            pickle.dump(clips, file)
+    with cached.open("rb") as file:
+        loaded: list[Clip] = pickle.load(file)
+    return loaded
 
 
 def measure_cmvn(augmenter: Augmenter, config: FrontendConfig, seed: int) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ A plan (who says what, how fast, with which pauses) is cheap and fixes the lengt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -64,6 +64,8 @@ LAST_LESSONS = Recipe(
     single=0.48, string=0.38, foreign=0.10, equalizer=0.35, room=0.12, noise=0.3, telephone=0.25, clipped=0.03
 )
 """For the last epochs, while the learning rate falls: closer to what people send."""
+REFUSALS = replace(LAST_LESSONS, foreign=0.17, string=0.35, single=0.45, mixed_foreign=0.02)
+"""For the very last: more speech that must give no words, phrases with words of the vocabulary among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +185,7 @@ class Augmenter:
 
     def _string(self, rng: np.random.Generator) -> list[Clip]:
         length = min(self._recipe.longest, int(rng.choice((2, 2, 3, 3, 4, 5, 6, 7, 8))))
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 and self._people:
             group = self._people[int(np.searchsorted(self._people_share, rng.random()))]
             clips = [group[int(rng.integers(len(group)))] for _ in range(length)]
         else:

@@ -79,6 +79,7 @@ FESTIVAL_VOICES = ("kal_diphone", "ked_diphone")
 
 # Kept out of training: espeak-ng en-gb-scotland and en-029 (with the variants m7, f4, Diogo), flite rms and
 # slt, festival cmu_us_slt_arctic_hts.
+RUNNING_SPEECH = Path(__file__).with_name("running_speech.txt")
 OTHER_SPEECH = Path(__file__).with_name("other_speech.txt")
 """Words and sentences outside the vocabulary, one a line; none sounds like one of ours."""
 
@@ -136,6 +137,16 @@ def plan(seed: int, takes: int, other_takes: int) -> list[Job]:
         texts += [(text, UNKNOWN)] * (other_takes * (3 if " " in text else 1))
     return [
         MAKERS[present[int(rng.choice(len(present), p=shares))]][0](text, rng, token) for text, token in texts
+    ]
+
+
+def plan_running_speech(seed: int, takes: int) -> list[Job]:
+    """Phrases in which words of the vocabulary occur, and other numbers: all of it outside the vocabulary."""
+    present = [name for name in MAKERS if shutil.which(name)]
+    rng = np.random.default_rng((seed, 1))
+    texts = [text for text in RUNNING_SPEECH.read_text(encoding="utf-8").splitlines() for _ in range(takes)]
+    return [
+        MAKERS[present[int(rng.integers(len(present)))]][0](text, rng, UNKNOWN) for text in texts if present
     ]
 
 
