@@ -13,6 +13,7 @@ import torch
 
 from funasr.errors import CheckpointMismatchError, ModelFilesError
 from funasr.modeldir import ModelDir
+from funasr.models.campplus import fused
 from funasr.models.campplus.network import Campplus, ContextMask
 from funasr.models.eres2net.network import Eres2NetV2
 from funasr.nn.packed import prepare_for_inference
@@ -80,6 +81,16 @@ def test_a_batch_gives_what_each_row_gives_alone(name: str) -> None:
 
     alone = np.concatenate([model.embed(features[index][None]) for index in some])
     np.testing.assert_allclose(together, alone, atol=1e-5 * np.abs(alone).max())
+
+
+def test_long_sound_goes_through_the_head_in_blocks_that_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(1).standard_normal((2, 95, 80)).astype(np.float32)
+    model = prepare_for_inference(network("campplus"))
+    whole = model.embed(features)
+
+    monkeypatch.setattr(fused, "HEAD_FRAMES", 30)  # the last of four blocks has 5 frames
+
+    np.testing.assert_allclose(model.embed(features), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -28,6 +28,11 @@ ROWS_ON_CPU = 32
 """Windows of 1.5 s computed at once: their activations are 50 MB a layer, and more would not be faster."""
 ROWS_ON_GPU = 512
 
+HEAD_FRAMES = 4000
+"""Frames that the head computes at once: its activations are 10 kB a frame, and ten minutes have 60,000."""
+HEAD_CONTEXT = 10
+"""Frames on either side that a frame behind the head depends on: ten convolutions of three."""
+
 
 class FusedCampplus(nn.Module):
     """An `Embedder` made of a loaded `Campplus`. It cannot be trained or saved."""
@@ -82,6 +87,18 @@ class _FusedHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, F) -> (B, C, 1, T)."""
+        frames = x.shape[1]
+        if frames <= HEAD_FRAMES:
+            return self._block(x)
+        blocks = []
+        for start in range(0, frames, HEAD_FRAMES):
+            stop = min(start + HEAD_FRAMES, frames)
+            first = max(start - HEAD_CONTEXT, 0)
+            block = self._block(x[:, first : stop + HEAD_CONTEXT])
+            blocks.append(block[..., start - first : stop - first])
+        return torch.cat(blocks, dim=-1)
+
+    def _block(self, x: Tensor) -> Tensor:
         y = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)
         y = F.relu_(self.conv2(self.blocks(F.relu_(self.conv1(y)))))
         return y.flatten(1, 2).unsqueeze(2)
