@@ -1,6 +1,6 @@
 """Golden results of upstream's speaker networks and diarization -> tests/golden/speaker/.
 
-    PYTHON_OF_THE_REFERENCE tests/golden/make_speaker.py
+    PYTHON_OF_THE_REFERENCE tests/golden/make_speaker.py [TIMELINES OUT]
 
 Reference: funasr 1.4.16, torch 2.13, scikit-learn 1.9, CPU. Weights and inputs are those of
 seeded_speaker.py. networks.npz: tolerance 1e-4. diarization.json: windows and labels exact, turns to
@@ -8,6 +8,7 @@ seeded_speaker.py. networks.npz: tolerance 1e-4. diarization.json: windows and l
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def from_sound(model):
     return found
 
 
-def main():
+def main(timelines, out):
     torch.set_num_threads(1)
     campplus, eres = network(CAMPPlus(**seeded.CAMPPLUS)), network(ERes2NetV2(**seeded.ERES2NETV2))
     arrays = {}
@@ -73,7 +74,7 @@ def main():
             "".join(str(label) for label in ClusterBackend()(torch.from_numpy(voices), oracle_num=known))
         )
     cut, turns, spoken = [], [], []
-    for seed in range(60):
+    for seed in range(timelines):
         windows = chunks(seeded.segments(seed))
         cut.append([[round(start * 1000, 3), round(end * 1000, 3)] for start, end, _ in windows])
         labels = np.array(seeded.labels(len(windows), seed))
@@ -83,11 +84,11 @@ def main():
         listed = [{"start": start, "end": end} for start, end in sentences]
         distribute_spk(listed, [[start / 1000, end / 1000, speaker] for start, end, speaker in given])
         spoken.append([int(sentence["spk"]) for sentence in listed])
-    OUT.mkdir(exist_ok=True)
-    np.savez_compressed(OUT / "networks.npz", **arrays)
+    out.mkdir(exist_ok=True)
+    np.savez_compressed(out / "networks.npz", **arrays)
     record = {"clusters": clusters, "windows": cut, "turns": turns, "sentences": spoken}
-    (OUT / "diarization.json").write_text(json.dumps(record))
+    (out / "diarization.json").write_text(json.dumps(record))
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]), Path(sys.argv[2])) if len(sys.argv) == 3 else main(60, OUT)

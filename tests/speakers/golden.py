@@ -14,14 +14,17 @@ sys.path.insert(0, str(GOLDEN))
 
 import seeded_speaker as seeded  # noqa: E402
 
-__all__ = ["diarization", "networks", "seeded"]
+__all__ = ["GOLDEN", "diarization", "networks", "seeded"]
+
+
+FOLDER = GOLDEN / "speaker"
 
 
 def networks() -> dict[str, Any]:
-    with np.load(GOLDEN / "speaker" / "networks.npz") as arrays:
+    with np.load(FOLDER / "networks.npz") as arrays:
         return dict(arrays)
 
 
-def diarization() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((GOLDEN / "speaker" / "diarization.json").read_text())
+def diarization(folder: Path = FOLDER) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "diarization.json").read_text())
     return loaded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,7 +116,11 @@ def test_looking_near_by_finds_what_looking_everywhere_finds(
 
 
 def test_the_rule_of_the_reference_is_known_exactly() -> None:
-    for seed, expected in enumerate(diarization()["sentences"]):
+    assert_sentences(diarization())
+
+
+def assert_sentences(golden: dict[str, Any]) -> None:
+    for seed, expected in enumerate(golden["sentences"]):
         turns, sentences = seeded.timeline(seed)
         spoken = [turn(*one) for one in turns]
 

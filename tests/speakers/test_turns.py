@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 from hypothesis import given
@@ -69,7 +70,12 @@ def test_turns_are_in_order_and_do_not_overlap(spoken: list[tuple[int, int, int]
 
 
 def test_turns_are_those_of_the_reference_within_a_hundredth_of_a_second() -> None:
-    golden = diarization()
+    # A short turn between two that touch it takes the one before. The reference rounds its times one by
+    # one on the way and then sees a gap where there is none.
+    assert equal_timelines(diarization()) >= 59
+
+
+def equal_timelines(golden: dict[str, Any]) -> int:
     equal = 0
     for seed, (windows, expected) in enumerate(zip(golden["windows"], golden["turns"], strict=True)):
         labels = by_appearance(np.array(seeded.labels(len(windows), seed)))
@@ -85,6 +91,4 @@ def test_turns_are_those_of_the_reference_within_a_hundredth_of_a_second() -> No
             abs(start - a * 1000) < 10.1 and abs(end - b * 1000) < 10.1 and speaker == s
             for (start, end, speaker), (a, b, s) in zip(found, expected, strict=True)
         )
-    # A short turn between two that touch it takes the one before. The reference rounds its times one by
-    # one on the way and then sees a gap where there is none.
-    assert equal >= len(golden["turns"]) - 1
+    return equal
