@@ -156,7 +156,7 @@ def test_both_readmes_show_the_same_blocks() -> None:
     def code(name: str) -> list[tuple[str, str]]:
         """Kind and code of each block, comments apart: those are translated."""
         return [
-            (block.kind, re.sub(r"\s*#.*", "", block.code)) for block in BLOCKS if block.page.name == name
+            (block.kind, re.sub(r"\s*#.*", "", block.code)) for block in BLOCKS if block.page == ROOT / name
         ]
 
     assert code("README.md") == code("README_zh.md")
