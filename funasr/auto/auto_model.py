@@ -288,9 +288,7 @@ class AutoModel:
         return PipelineOptions(
             limits=options.batch_limits,
             merge_length_ms=int(options.merge_length_s * 1000) if options.merge_vad else None,
-            speakers=speaker_options(self._spk.encoder, options, self._cb_kwargs)
-            if self._spk is not None and self._spk.encoder is not None
-            else None,
+            speakers=speaker_options(self.spk_model, options, self._cb_kwargs),
             raise_errors=options.on_error == "raise",
             on_progress=on_progress,
         )

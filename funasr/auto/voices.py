@@ -82,13 +82,18 @@ def _as_tensor(voice: Voices) -> Any:
 
 
 def speaker_options(
-    encoder: SpeakerEncoder, options: CallOptions, cb_kwargs: dict[str, Any]
+    encoder: SpeakerEncoder | None, options: CallOptions, cb_kwargs: dict[str, Any]
 ) -> SpeakerOptions | None:
-    """What a call says about speakers; None where it does not want them told apart.
+    """What a call says about speakers; None where they are not to be told apart, or no model could.
 
-    `cb_kwargs` are those of the constructor's `spk_kwargs`. Raises OptionError, and InputError for sounds of
-    enrolled voices that cannot be used.
+    `cb_kwargs` are those of the constructor's `spk_kwargs`. Raises OptionError, also for options that need a
+    speaker model where there is none, and InputError for sounds of enrolled voices that cannot be used.
     """
+    if encoder is None:
+        for name in ("preset_spk_num", "min_spk_num", "max_spk_num", "speakers"):
+            if getattr(options, name) is not None:
+                raise OptionError(f"{name} needs a spk_model, and there is none; spk_model='cam++' is one")
+        return None
     if not options.return_spk_res:
         return None
     given = dict(cb_kwargs)

@@ -173,6 +173,13 @@ def test_what_cannot_be_meant_is_answered(
         model.generate(input=TALK, **options)
 
 
+def test_options_of_speakers_need_a_speaker_model(models: Path) -> None:
+    alone = AutoModel(model=str(models / "bicif"), device="cpu")
+
+    with pytest.raises(OptionError, match="preset_spk_num needs a spk_model"):
+        alone.generate(input=TALK, preset_spk_num=2)
+
+
 def test_silence_has_no_speakers(model: AutoModel) -> None:
     [record] = model.generate(input=talk(("quiet", 3.0)))
 
