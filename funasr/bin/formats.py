@@ -1,39 +1,57 @@
-"""Transcript -> text, JSON, SRT, VTT or TSV."""
+"""Transcript -> text, JSON, SRT, VTT, ASS or TSV."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from funasr.result import Transcript
-from funasr.text.cues import make_cues
+from funasr.text.cues import CueLimits, columns, make_cues, wrapped
 from funasr.text.rich import rich_transcription_postprocess
 
-FORMATS = ("text", "json", "srt", "vtt", "tsv")
+FORMATS = ("text", "json", "srt", "vtt", "ass", "tsv")
+SUBTITLES = ("srt", "vtt", "ass")
 SUFFIXES = {"text": "txt"}
 """File suffix of a format where it is not the format's own name."""
+LINE_WIDTH = 42
+"""Columns of a subtitle's line where nothing else is said, as common guides have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CueStyle:
+    """How cues are cut and labelled."""
+
+    limits: CueLimits = field(default_factory=CueLimits)
+    labels: bool = True
+    """Names of speakers and channels before what they say."""
 
 
 def render(
-    transcript: Transcript, form: str, timestamps: bool = False, about: dict[str, Any] | None = None
+    transcript: Transcript,
+    form: str,
+    timestamps: bool = False,
+    about: dict[str, Any] | None = None,
+    style: CueStyle | None = None,
 ) -> str:
     """One transcript in one of FORMATS, without a newline at the end.
 
     `timestamps` puts times before each line of `text` and words with times into `json`; `about` are further
-    keys of the JSON object.
+    keys of the JSON object. Lines of subtitles are LINE_WIDTH wide unless `style` says otherwise.
     """
+    style = style or CueStyle()
     if form == "text":
         if timestamps:
-            return _timed_text(transcript)
+            return _timed_text(transcript, style)
         if _has_channels(transcript) or _has_speakers(transcript):
-            return _conversation(transcript)
+            return _conversation(transcript, style)
         # Tags are for programs, which have them in the JSON.
         return rich_transcription_postprocess(transcript.text) if _has_tags(transcript) else transcript.text
     if form == "json":
-        return _json(transcript, timestamps, about or {})
+        return _json(transcript, timestamps, about or {}, style)
     if form == "tsv":
-        return _table(transcript)
-    return _subtitles(transcript, form)
+        return _table(transcript, style)
+    return _subtitles(transcript, form, style)
 
 
 def _has_tags(transcript: Transcript) -> bool:
@@ -48,7 +66,7 @@ def _has_speakers(transcript: Transcript) -> bool:
     return any(token.speaker is not None for token in transcript.tokens)
 
 
-def _conversation(transcript: Transcript) -> str:
+def _conversation(transcript: Transcript, style: CueStyle) -> str:
     """A line each time another speaker begins, or of channels kept apart each stretch of speech."""
     lines = []
     begin = 0
@@ -60,35 +78,38 @@ def _conversation(transcript: Transcript) -> str:
             or index in borders
             or transcript.tokens[index].speaker != last.speaker
         ):
-            lines.append(_label(last.speaker, last.channel) + transcript.text_of(begin, index))
+            label = _label(last.speaker, last.channel) if style.labels else ""
+            lines.append(label + transcript.text_of(begin, index))
             begin = index
     return "\n".join(lines)
 
 
-def _table(transcript: Transcript) -> str:
+def _table(transcript: Transcript, style: CueStyle) -> str:
     split, told = _has_channels(transcript), _has_speakers(transcript)
     rows = [["start", "end", *(["channel"] if split else []), *(["speaker"] if told else []), "text"]]
-    for cue in make_cues(transcript):
+    for cue in make_cues(transcript, style.limits):
         side = [str(cue.channel)] if split else []
         side += [str(cue.speaker)] if told else []
         rows.append([_seconds(cue.start_ms), _seconds(cue.end_ms), *side, cue.text])
     return "\n".join("\t".join(row) for row in rows)
 
 
-def _timed_text(transcript: Transcript) -> str:
+def _timed_text(transcript: Transcript, style: CueStyle) -> str:
     return "\n".join(
-        f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] {_label(cue.speaker, cue.channel)}{cue.text}"
-        for cue in make_cues(transcript)
+        f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] "
+        + (_label(cue.speaker, cue.channel) if style.labels else "")
+        + cue.text
+        for cue in make_cues(transcript, style.limits)
     )
 
 
-def _json(transcript: Transcript, timestamps: bool, about: dict[str, Any]) -> str:
+def _json(transcript: Transcript, timestamps: bool, about: dict[str, Any], style: CueStyle) -> str:
     item = transcript.to_dict()
     item["segments"] = [
         {"start": cue.start_ms, "end": cue.end_ms, "text": cue.text}
         | ({} if cue.channel is None else {"channel": cue.channel})
         | ({} if cue.speaker is None else {"speaker": cue.speaker})
-        for cue in make_cues(transcript)
+        for cue in make_cues(transcript, style.limits)
     ]
     if not timestamps:
         item.pop("timestamp", None)
@@ -96,15 +117,20 @@ def _json(transcript: Transcript, timestamps: bool, about: dict[str, Any]) -> st
     return json.dumps(item | about, ensure_ascii=False)
 
 
-def _subtitles(transcript: Transcript, form: str) -> str:
+def _subtitles(transcript: Transcript, form: str, style: CueStyle) -> str:
     import pysubs2
 
+    width = style.limits.line_width or LINE_WIDTH
+    labels = {_label(t.speaker, t.channel) for t in transcript.tokens} if style.labels else {""}
+    reserved = min(max(map(columns, labels), default=0), width // 2)
+    limits = replace(style.limits, line_width=width, label_width=reserved)
     subtitles = pysubs2.SSAFile()
-    for cue in make_cues(transcript):
+    for cue in make_cues(transcript, limits):
         # pysubs2 reads {...} as styling: a full-width brace is only looked at.
         text = cue.text.replace("{", "｛").replace("}", "｝")
-        label = _label(cue.speaker, cue.channel)
-        subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=label + text))
+        label = _label(cue.speaker, cue.channel) if style.labels else ""
+        lines = wrapped(label + text, width).replace("\n", "\\N")
+        subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=lines))
     return subtitles.to_string(form).rstrip("\n")
 
 

@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from funasr.bin.formats import FORMATS
+from funasr.bin.formats import FORMATS, LINE_WIDTH, SUBTITLES, CueStyle
 from funasr.bin.output import Output, use_any_letter
 from funasr.errors import FunASRError, OptionError, did_you_mean
+from funasr.text.cues import CueLimits
 
 if TYPE_CHECKING:
     from funasr.audio.inputs import Item
@@ -45,6 +46,7 @@ examples:
   funasr -m paraformer-zh meeting.mp3           Mandarin and English; downloads about 2 GB once
   funasr -m paraformer-zh -f srt -o subs *.mp4  one .srt for each video
   funasr -m paraformer-zh --spk -f srt talk.mp3 subtitles that say who speaks
+  funasr -m paraformer-zh --itn lecture.mp3     numbers as digits
   funasr --timestamps call.wav                  a line a phrase, with its times
   funasr -m ./my-model --hotword "阿里巴巴 20" a.wav
   funasr ++model=paraformer-zh ++vad_model=fsmn-vad ++input=a.wav   every option of AutoModel, as name=value
@@ -131,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WORDS",
         help="words to expect: 'a b', a .txt file or a URL; weights allowed",
     )
+    words.add_argument("--itn", action="store_true", help="numbers, dates and amounts as digits")
+    words.add_argument(
+        "--repair",
+        metavar="RULES",
+        help="write 'wrong=>right', or a phrase for what sounds like it; parted by ';', or a .txt file",
+    )
     words.add_argument(
         "--channels", choices=("mix", "split"), default="mix", help="stereo: mix, or each side apart"
     )
@@ -142,6 +150,16 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output-dir", type=Path, metavar="DIR", help="one file an input instead of stdout"
     )
     output.add_argument("--timestamps", action="store_true", help="times in text and json")
+    cues = parser.add_argument_group("subtitles (srt, vtt, ass), and phrases of the other formats")
+    cues.add_argument(
+        "--max-line-width",
+        type=int,
+        metavar="N",
+        help="characters a line, a Chinese one counts two (default: 42)",
+    )
+    cues.add_argument("--max-lines", type=int, metavar="N", help="lines a subtitle (default: 2)")
+    cues.add_argument("--max-duration", type=float, metavar="S", help="seconds a subtitle (default: 7)")
+    cues.add_argument("--no-speaker-prefix", action="store_true", help="no names before what is said")
     output.add_argument("-q", "--quiet", action="store_true", help="no progress, no notes")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens to stderr")
     parser.add_argument("--list-models", action="store_true", help="names that -m knows, and exit")
@@ -162,8 +180,15 @@ def _transcribe(args: argparse.Namespace) -> int:
     from funasr.audio.inputs import expand_each
     from funasr.auto.auto_model import AutoModel
 
+    style = _cue_style(args)
     items = expand_each(sys.stdin.buffer if argument == "-" else argument for argument in args.audio)
-    output = Output(args.format, timestamps=args.timestamps, directory=args.output_dir, many=len(items) > 1)
+    output = Output(
+        args.format,
+        timestamps=args.timestamps,
+        directory=args.output_dir,
+        many=len(items) > 1,
+        style=style,
+    )
     model = AutoModel(
         model=choice.model,
         vad_model=choice.vad_model,
@@ -182,10 +207,12 @@ def _write_all(
     model: AutoModel, items: Sequence[Item], output: Output, choice: Choice, args: argparse.Namespace
 ) -> int:
     from funasr.auto.progress import progress_bar
+    from funasr.auto.rewrite import matches
     from funasr.stages.sense_voice import SenseVoiceRecognizer
 
     settings: dict[str, Any] = {"hotword": args.hotword, "channels": args.channels, "fs": args.fs}
-    settings["pred_timestamp"] = args.timestamps or args.format in ("srt", "vtt", "tsv")
+    settings["pred_timestamp"] = args.timestamps or args.format in (*SUBTITLES, "tsv")
+    settings |= _repair(args.repair)
     if args.spk_num is not None:
         if model.spk_model is None:
             raise OptionError("--spk-num says how many speakers to tell apart; add --spk to do so")
@@ -194,20 +221,24 @@ def _write_all(
         settings["batch_size_s"] = args.batch_size_s
     if args.language:
         settings["language"] = args.language
-    if isinstance(model.model, SenseVoiceRecognizer):
-        settings["use_itn"] = True  # it sets no marks otherwise
+    # SenseVoice sets no marks otherwise.
+    settings["use_itn"] = args.itn or isinstance(model.model, SenseVoiceRecognizer)
     failed = 0
     began = time.perf_counter()
     with progress_bar(enabled=not args.quiet) as on_progress:
         results = model.transcribe(items, on_progress=on_progress, **settings)
         for item, transcript in zip(items, results, strict=True):
             name = str(item.source) if isinstance(item.source, (str, Path)) else item.key
-            about = {
+            about: dict[str, Any] = {
                 "file": name,
                 "model": choice.model,
                 "audio_duration_s": transcript.duration_ms / 1000,
                 "processing_s": round(time.perf_counter() - began, 3),
             }
+            if any(token.spoken for token in transcript.tokens):
+                about["raw_text"] = transcript.raw_text
+            if transcript.repairs:
+                about["postprocess_hotword_matches"] = matches(transcript)
             began = time.perf_counter()
             if transcript.error is not None:
                 failed += 1
@@ -216,6 +247,32 @@ def _write_all(
                     continue
             output.write(transcript, name, about)
     return 1 if failed else 0
+
+
+def _cue_style(args: argparse.Namespace) -> CueStyle:
+    """Raises OptionError for numbers that no subtitle can have."""
+    for flag in ("max_line_width", "max_lines", "max_duration"):
+        value = getattr(args, flag)
+        if value is not None and not 0 < value < float("inf"):
+            raise OptionError(f"--{flag.replace('_', '-')} is {value}; it must be a number greater than 0")
+    limits = CueLimits()
+    if args.max_line_width is not None or args.max_lines is not None:
+        limits = replace(
+            limits,
+            line_width=args.max_line_width or LINE_WIDTH,
+            max_lines=args.max_lines or limits.max_lines,
+        )
+    if args.max_duration is not None:
+        limits = replace(limits, max_duration_ms=round(args.max_duration * 1000))
+    return CueStyle(limits=limits, labels=not args.no_speaker_prefix)
+
+
+def _repair(rules: str | None) -> dict[str, Any]:
+    if rules is None:
+        return {}
+    if rules.endswith(".txt"):
+        return {"postprocess_hotword_file": rules}
+    return {"postprocess_hotwords": rules.replace("；", ";").split(";")}
 
 
 def _set_up_logging(*, verbose: bool) -> None:

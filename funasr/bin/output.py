@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from funasr.bin.formats import SUFFIXES, render
+from funasr.bin.formats import SUFFIXES, CueStyle, render
 from funasr.errors import OptionError
 from funasr.result import Transcript
 
@@ -16,12 +16,21 @@ LONGEST_NAME = 120
 class Output:
     """Writes each result as soon as it comes. Files are made under names that can leave no directory."""
 
-    def __init__(self, form: str, *, timestamps: bool, directory: Path | None, many: bool) -> None:
+    def __init__(
+        self,
+        form: str,
+        *,
+        timestamps: bool,
+        directory: Path | None,
+        many: bool,
+        style: CueStyle | None = None,
+    ) -> None:
         """Raises OptionError when the directory cannot be made."""
         self._form = form
         self._timestamps = timestamps
         self._directory = directory
         self._many = many
+        self._style = style
         self._names: set[str] = set()
         if directory is not None:
             try:
@@ -36,7 +45,7 @@ class Output:
 
         Raises OptionError when a file cannot be written.
         """
-        text = render(transcript, self._form, self._timestamps, about)
+        text = render(transcript, self._form, self._timestamps, about, self._style)
         if self._directory is not None:
             path = (
                 self._directory / f"{self._file_name(transcript.key)}.{SUFFIXES.get(self._form, self._form)}"
