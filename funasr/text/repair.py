@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from funasr.errors import InputError, MissingDependencyError, OptionError
 from funasr.result import Repair, Transcript
 from funasr.text.hotwords import HotwordReport
@@ -118,9 +120,14 @@ class HotwordRepairer:
         self.rules = rules
         longest_first = sorted(rules.explicit, key=len, reverse=True)
         self._explicit = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
-        self._targets = [(target, _tidy(target), "".join(_sounds(target))) for target in rules.targets]
+        # Those of one length are compared with the same windows, all at once.
+        self._targets: dict[int, list[tuple[str, str]]] = {}
+        for target in rules.targets:
+            sound = "".join(_sounds(target))
+            if sound:
+                self._targets.setdefault(len(_tidy(target)), []).append((target, sound))
         if rules.targets:
-            _ratio()
+            _compare([], [], 1.0)
 
     def repair(self, transcript: Transcript) -> Transcript:
         """Reads tokens; writes those that are meant to be hotwords, and `repairs`. Times stay.
@@ -150,17 +157,14 @@ class HotwordRepairer:
 
     def _alike(self, text: str) -> list[Change]:
         """All places that sound like a phrase: right ones, then the best, then the longest."""
-        extract = _ratio()
         sounds = _sounds(text)
         found = []
-        for target, tidy, sound in self._targets:
-            spans = list(_windows(text, len(tidy)))
+        for length, targets in self._targets.items():
+            spans = list(_windows(text, length))
             heard = ["".join(sounds[start:stop]) for start, stop in spans]
-            for score, place in extract(sound, heard, self.rules.threshold):
-                if not heard[place]:
-                    continue
+            for which, place, score in _compare([s for _, s in targets], heard, self.rules.threshold):
                 start, stop = spans[place]
-                found.append(Change(start=start, stop=stop, text=target, score=score))
+                found.append(Change(start=start, stop=stop, text=targets[which][0], score=score))
         found.sort(
             key=lambda c: (
                 text[c.start : c.stop] != _tidy(c.text),
@@ -234,18 +238,21 @@ _letters: Any = list
 """What pypinyin has no sound for stays, letter by letter."""
 
 
-def _ratio() -> Any:
-    """(sound, sounds, threshold) -> (score, place) of those that are alike."""
+def _compare(
+    sounds: Sequence[str], heard: Sequence[str], threshold: float
+) -> Iterator[tuple[int, int, float]]:
+    """(which sound, what was heard, how alike they are) of all that are alike."""
     try:
         from rapidfuzz import fuzz, process
     except ImportError as error:
         raise _missing("rapidfuzz") from error
-
-    def extract(sound: str, heard: Sequence[str], threshold: float) -> list[tuple[float, int]]:
-        close = process.extract(sound, heard, scorer=fuzz.ratio, score_cutoff=threshold * 100, limit=None)
-        return [(score / 100, place) for _, score, place in close]
-
-    return extract
+    if not sounds or not heard:
+        return iter(())
+    scores = process.cdist(sounds, heard, scorer=fuzz.ratio, score_cutoff=threshold * 100, dtype=np.float64)
+    return (
+        (which, place, float(scores[which, place]) / 100)
+        for which, place in zip(*(axis.tolist() for axis in scores.nonzero()), strict=True)
+    )
 
 
 def _missing(package: str) -> MissingDependencyError:
