@@ -39,8 +39,20 @@ class Sample:
 
 
 SAMPLES = (
-    Sample(name="digits-scottish", engine="espeak-ng", voice="en-gb-scotland", words="seven three nine one"),
-    Sample(name="commands-caribbean", engine="espeak-ng", voice="en-029+f4", words="go left stop right"),
+    Sample(
+        name="digits-scottish",
+        engine="espeak-ng",
+        voice="en-gb-scotland",
+        words="six three nine five",
+        pause_ms=150,
+    ),
+    Sample(
+        name="commands-caribbean",
+        engine="espeak-ng",
+        voice="en-029",
+        words="yes stop right left",
+        pause_ms=300,
+    ),
     Sample(name="digits-arctic-female", engine="flite", voice="slt", words="one two three four five six"),
     Sample(name="answers-arctic-male", engine="flite", voice="rms", words="yes no yes", form="mp3"),
     Sample(name="digits-hts", engine="festival", voice="cmu_us_slt_arctic_hts", words="zero eight six two"),
@@ -60,13 +72,13 @@ SAMPLES = (
         telephone=True,
         rate=8000,
     ),
-    Sample(name="pauses", engine="flite", voice="slt", words="up down on off", pause_ms=1200),
-    Sample(name="one-word", engine="flite", voice="rms", words="stop", rate=44100),
+    Sample(name="pauses", engine="flite", voice="slt", words="three two one go", pause_ms=1200),
+    Sample(name="one-word", engine="flite", voice="rms", words="left", rate=44100),
     Sample(
         name="mixed-scottish",
         engine="espeak-ng",
         voice="en-gb-scotland+m7",
-        words="down six off two",
+        words="six off left nine",
         form="mp3",
     ),
 )

@@ -39,6 +39,8 @@ class Recipe:
     noise: float = 0.5
     telephone: float = 0.3
     clipped: float = 0.05
+    embedded: float = 0.0
+    """Share of the foreign utterances with words of the vocabulary close by: those are refused too."""
     synthetic_digits: float = 0.12
     synthetic_commands: float = 0.25
     """Shares of synthesized voices among the words: there are few recordings of the commands."""
@@ -66,6 +68,8 @@ LAST_LESSONS = Recipe(
 """For the last epochs, while the learning rate falls: closer to what people send."""
 REFUSALS = replace(LAST_LESSONS, foreign=0.17, string=0.35, single=0.45, mixed_foreign=0.02)
 """For the very last: more speech that must give no words, phrases with words of the vocabulary among it."""
+FINISH = replace(REFUSALS, single=0.42, string=0.36, foreign=0.2, mixed_foreign=0.0, embedded=0.6)
+"""For the finish: words right beside foreign speech are a part of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,8 @@ class Piece:
     """RMS of the speech, in decibels against full scale, before the whole is scaled."""
     gap: int
     """Negative: the piece begins before the one in front has ended."""
+    refused: bool = False
+    """Its word counts as unknown, because of what stands beside it."""
 
     @property
     def length(self) -> int:
@@ -152,6 +158,12 @@ class Augmenter:
         base_speed = rng.uniform(*recipe.speed)
         trim = rng.random()
         spacing = rng.random()
+        refused = recipe.embedded > 0 and clips[0].token == UNKNOWN and rng.random() < recipe.embedded
+        if refused:
+            clips = clips[:2]
+            for _ in range(int(rng.integers(1, 3))):
+                clips.insert(int(rng.integers(len(clips) + 1)), self._word(rng))
+            trim, spacing = 0.5 + trim / 2, spacing / 2  # no silence kept, and little put between
         level = rng.uniform(-30.0, -18.0)
         pieces = []
         for number, clip in enumerate(clips):
@@ -159,6 +171,8 @@ class Augmenter:
             if clip.source == "synthesized":
                 speed *= rng.uniform(0.85, 1.15)
             start, end = _cut(clip, trim, rng)
+            if refused and clip.token == UNKNOWN:
+                end = min(end, start + int(rng.uniform(0.3, 1.5) * RATE))
             gap = int(rng.uniform(0.0, 0.5) * RATE) if number == 0 and rng.random() < 0.6 else 0
             if number > 0 and spacing < 0.35:
                 gap = int(rng.uniform(-0.03, 0.05) * RATE)
@@ -167,7 +181,15 @@ class Augmenter:
             elif number > 0:
                 gap = int(rng.uniform(0.0, 0.8) * RATE)
             pieces.append(
-                Piece(clip=clip, start=start, end=end, speed=speed, level=level + rng.uniform(-4, 4), gap=gap)
+                Piece(
+                    clip=clip,
+                    start=start,
+                    end=end,
+                    speed=speed,
+                    level=level + rng.uniform(-4, 4),
+                    gap=gap,
+                    refused=refused,
+                )
             )
         tail = int(rng.uniform(0.0, 0.5) * RATE) if rng.random() < 0.6 else 0
         return Plan(pieces=tuple(pieces), tail=tail)
@@ -310,7 +332,7 @@ def _play(piece: Piece) -> Sound:
 
 def _tokens_of(piece: Piece, first: int, last: int) -> list[Spoken]:
     """One token for a word; foreign speech is one unknown token for every 0.45 s or so."""
-    if piece.clip.token != UNKNOWN:
+    if piece.clip.token != UNKNOWN and not piece.refused:
         return [Spoken(token=piece.clip.token, start=first, end=last)]
     count = max(1, round((last - first) / (0.45 * RATE)))
     edges = np.linspace(first, last, count + 1).astype(int)

@@ -86,6 +86,35 @@ class WordsLoss(nn.Module):
         return loss, {name: value.detach() for name, value in stats.items()}
 
 
+class TimesLoss:
+    """The timestamp head alone, on the whole batch, as it is read: scaled to the number of tokens."""
+
+    def __init__(self, margin: float = 0.0) -> None:
+        self._margin = margin
+
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        assert isinstance(model, BiCifParaformer)
+        model.encoder.eval()
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            memory = model.encode(batch.features, batch.lengths).memory
+        fine = fine_weights(model.predictor, memory, batch.lengths)
+        counts = batch.target_lengths + 1
+        loss = quantity_loss(fine.sum(dim=1), counts)
+        stats = {"pre2": loss}
+        if batch.spans is not None:
+            rate = model.predictor.config.upsample_times
+            lengths = batch.lengths
+            target = onset_weights(
+                batch.spans, batch.target_lengths, lengths, fine.shape[1], rate, self._margin
+            )
+            scaled = fine * (counts / fine.sum(dim=1).clamp(min=1e-3))[:, None]
+            place2 = running_difference(scaled, target, lengths * rate)
+            loss = 0.3 * loss + place2
+            stats["place2"] = place2
+        stats["loss"] = loss
+        return loss, {name: value.detach() for name, value in stats.items()}
+
+
 def running_difference(alphas: Tensor, target: Tensor, lengths: Tensor) -> Tensor:
     """Mean distance of the running sums of two (B, T) weights, over real frames."""
     apart = (alphas.cumsum(dim=1) - target.cumsum(dim=1)).abs()
@@ -118,20 +147,33 @@ def word_weights(spans: Tensor, counts: Tensor, lengths: Tensor, size: int) -> T
     return words + spread(begin, (begin + 2.5).minimum(last), size).sum(dim=1)
 
 
-def onset_weights(spans: Tensor, counts: Tensor, lengths: Tensor, size: int, rate: int) -> Tensor:
+def onset_weights(
+    spans: Tensor, counts: Tensor, lengths: Tensor, size: int, rate: int, margin: float = 0.0
+) -> Tensor:
     """Where the fine weights should lie: a unit fires 30 ms after each word's onset and after the last end.
 
     Times are read from the fires, 1.5 fine frames (30 ms) earlier. A fine frame weighs 0.24 at most, so a
     unit needs 5 of them; here it has 6. spans (B, U, 2) in rows -> (B, size), size in fine frames.
+
+    `margin` is moved from the last unit to the first: sums that come out a little short of 1, 2, 3, ... would
+    otherwise fire a whole word later.
     """
     last = (lengths * rate).to(spans.dtype)[:, None]
     real = frame_mask(counts, spans.shape[1])
     end = torch.where(real, spans[..., 1], 0.0).amax(dim=1, keepdim=True) if spans.shape[1] else last / rate
     marks = torch.cat([torch.where(real, spans[..., 0], 1e6), end], dim=1) * rate  # (B, N)
     real = torch.cat([real, torch.ones_like(real[:, :1]) if spans.shape[1] else last > 0], dim=1)
-    begins = (marks - 4.5).clamp(min=0.0).minimum((last - 6.0).clamp(min=0.0))
+    weights = real.to(spans.dtype)
+    lead = torch.full_like(marks, 4.5)
+    if margin and spans.shape[1]:
+        spoken = (counts > 0).to(spans.dtype)
+        weights[:, 0] += margin * spoken
+        weights[:, -1] -= margin * spoken
+        # A unit is full before the end of its six frames now.
+        lead[:, :-1] = 6.0 * (1.0 - margin) - 1.5
+    begins = (marks - lead).clamp(min=0.0).minimum((last - 6.0).clamp(min=0.0))
     shares = spread(begins, (begins + 6.0).minimum(last), size)
-    return (shares * real[:, :, None]).sum(dim=1)
+    return (shares * weights[:, :, None]).sum(dim=1)
 
 
 def row_labels(spans: Tensor, targets: Tensor, counts: Tensor, lengths: Tensor, size: int) -> Tensor:
