@@ -18,7 +18,8 @@ class Token:
     start_ms: int | None = None
     end_ms: int | None = None
     confidence: float | None = None
-    """Probability of the least certain piece of the word, 0..1."""
+    """0..1: probability of the word's least certain piece, times the share of its utterance that the model
+    could write: a word amid speech that is unknown to the vocabulary is not to be trusted."""
     ids: tuple[int, ...] = ()
     """Vocabulary ids of the pieces the word was made of."""
     mark: str = ""

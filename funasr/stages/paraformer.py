@@ -165,8 +165,10 @@ class ParaformerRecognizer:
             times = token_times(
                 row.alphas, peaks, len(ids), upsample_rate=row.upsample_rate, frame_ms=self._frame_ms
             )
+        # What the model could not write is dropped later; it says that the rest may be misheard too.
+        known = 1.0 - ids.count(self.tokenizer.unk_id) / max(len(ids), 1)
         return [
-            Token(text=text, start_ms=start, end_ms=end, confidence=confidence, ids=(id_,))
+            Token(text=text, start_ms=start, end_ms=end, confidence=confidence * known, ids=(id_,))
             for id_, text, confidence, (start, end) in zip(
                 ids, self.tokenizer.tokens(ids), row.confidences[kept].tolist(), times, strict=True
             )

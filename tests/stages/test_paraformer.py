@@ -181,3 +181,10 @@ def test_a_network_that_takes_no_hotwords_is_not_given_any(caplog: pytest.LogCap
 
     assert network.seen == [None]
     assert "takes no hotwords" in caplog.text
+
+
+def test_a_word_amid_speech_the_model_cannot_write_is_less_certain() -> None:
+    [clear, amid] = recognizer().recognize([say("今", "天"), say("今", "<unk>", "<unk>", "天")])
+
+    assert [token.confidence for token in clear.tokens] == [1.0, 1 - 1 / 16]
+    assert [token.confidence for token in amid.tokens] == [0.5, 0.5 * (1 - 3 / 16)]
