@@ -84,6 +84,10 @@ def load(options: AutoModelOptions) -> Loaded:
         _set_threads(loading.ncpu)
     if directory.model in VAD_CLASSES:
         return _load_detector(options, directory)
+    if loading.engine == "onnx":
+        raise OptionError(
+            f"engine='onnx': {options.model!r} has no onnxruntime form in this version; use 'auto'"
+        )
     if directory.model in PUNC_CLASSES:
         return _load_punctuator(options, directory)
     if directory.model in SPEAKER_CLASSES:

@@ -336,3 +336,8 @@ def test_the_strength_of_a_contextual_model_is_obeyed(tmp_path: Path) -> None:
 def test_an_input_of_no_known_form_is_refused(recognizer: AutoModel, nonsense: Any) -> None:
     with pytest.raises(InputError):
         recognizer.generate(input=nonsense)
+
+
+def test_an_engine_that_a_model_has_no_form_for_is_refused(models: Path) -> None:
+    with pytest.raises(OptionError, match="no onnxruntime form"):
+        AutoModel(model=str(models / "bicif"), engine="onnx")
