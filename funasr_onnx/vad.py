@@ -35,8 +35,8 @@ def load_detector(
     graph = model.path / ("model_quant.onnx" if quantize else "model.onnx")
     if not graph.is_file():
         raise ModelFilesError(
-            f"{model.path} has no {graph.name}. With torch, funasr.models.fsmn_vad.export.export_onnx writes one "
-            "from its weights."
+            f"{model.path} has no {graph.name}. With torch, funasr.models.fsmn_vad.export.export_onnx "
+            "writes one from the weights."
         )
     options = VadOptions.from_official(model.config.get("model_conf") or {})
     session = OnnxSession(graph, device_id=device_id, intra_op_num_threads=intra_op_num_threads)
