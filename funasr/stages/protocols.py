@@ -54,6 +54,61 @@ class AcousticNetwork(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkShape:
+    """How a streaming recognizer walks over the sound, in feature frames (60 ms in released models)."""
+
+    left: int = 0
+    """Frames before the new ones that are encoded again."""
+    size: int = 10
+    """New frames in a chunk."""
+    right: int = 5
+    """Frames of look-ahead: what is decided lags behind the sound by as many."""
+    encoder_look_back: int = 0
+    """Chunks that the encoder remembers; -1 for all of them (unbounded)."""
+    decoder_look_back: int = 0
+    """Chunks that the decoder remembers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The next stretch of one stream."""
+
+    features: Features
+    """(T, D): `ChunkShape.size` rows; fewer, or none at all, only where `final`."""
+    state: Any
+    """What the network gave with the chunk before, or `initial_state()`. It stays valid whatever happens."""
+    final: bool = False
+    """No more rows will come: what was looked ahead at is decided too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRow:
+    """What the network says about a chunk."""
+
+    ids: NDArray[np.int64]
+    """(U,) best token id at each position that fired, special tokens included; often U = 0."""
+    confidences: NDArray[np.float32]
+    """(U,) probability of that id, 0..1."""
+    ends: NDArray[np.float32]
+    """(U,) where each token fired, in feature frames since the stream began; never falling."""
+
+
+class StreamingAcousticNetwork(Protocol):
+    """A recognizer that hears sound chunk by chunk. It remembers nothing itself; states are the caller's."""
+
+    def initial_state(self, shape: ChunkShape) -> Any:
+        """The memory of a stream that has heard nothing. Opaque, frozen, picklable, has `nbytes`."""
+        ...
+
+    def step(self, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, Any]]:
+        """Chunks of any streams, each of another one -> what is said in each, and its next state.
+
+        Every stream gets what it gets alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CtcRow:
     """What a network that labels frames says about one utterance. F = queries + frames."""
 
