@@ -140,6 +140,23 @@ ALIASES: dict[str, Alias] = _table(
 )
 
 
+@dataclass(frozen=True)
+class BundledModel:
+    """A model of our own that comes with the package."""
+
+    name: str
+    """What to call it: it stays the same when a better model takes its place."""
+    task: str
+    directory: str
+    """In `funasr/bundled`."""
+
+
+BUNDLED = (
+    BundledModel("bundled-asr", "recognition, English digits and ten command words", "paraformer-words-en"),
+    BundledModel("bundled-vad", "voice activity", "fsmn-vad-small"),
+)
+
+
 def find_alias(name: str) -> Alias | None:
     """The entry of ALIASES for a short name or for a hub id; None for any other name."""
     if name in ALIASES:

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from funasr import aliases
 from funasr.aliases import ALIASES
 from funasr.errors import HubError, MissingDependencyError, ModelNotFoundError, OptionError, did_you_mean
 
@@ -129,9 +130,11 @@ def _folder(name: str) -> Path | None:
     models = bundled()
     if name.startswith("bundled-") or (name not in ALIASES and f"bundled-{name}" in models):
         full = name if name.startswith("bundled-") else f"bundled-{name}"
+        full = next((f"bundled-{model.directory}" for model in aliases.BUNDLED if model.name == full), full)
         if full not in models:
             raise ModelNotFoundError(
-                f"no model {name!r} comes with this package{_choices(full, list(models))}"
+                f"no model {name!r} comes with this package"
+                f"{_choices(full, [model.name for model in aliases.BUNDLED] + list(models))}"
             )
         return models[full]
     if path.is_absolute() or name.startswith((".", "~")) or name.endswith(("/", os.sep)):

@@ -334,13 +334,12 @@ def _list_models() -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from funasr.aliases import ALIASES
-    from funasr.hub import bundled
+    from funasr.aliases import ALIASES, BUNDLED
     from funasr.registry import MODELS
 
     table = Table("name", "what it is for", "where it comes from", box=None, pad_edge=False)
-    for name in bundled():
-        table.add_row(name, "see its model card", "this package, no download")
+    for model in BUNDLED:
+        table.add_row(model.name, model.task, f"this package, no download ({model.directory})")
     for alias in ALIASES.values():
         if alias.model in MODELS:
             table.add_row(alias.name, alias.task, alias.ms)

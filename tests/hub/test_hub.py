@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from funasr import hub
-from funasr.aliases import ALIASES, find_alias
+from funasr.aliases import ALIASES, BUNDLED, find_alias
 from funasr.errors import HubError, ModelNotFoundError, OptionError
 from tests.hub.servers import FakeHub, Repository, serve_hub
 
@@ -286,6 +286,14 @@ def test_bundled_models_go_by_their_directory_name(tmp_path: Path, monkeypatch: 
     assert hub.resolve("words", offline=True) == tmp_path / "words"
     with pytest.raises(ModelNotFoundError, match="Did you mean 'bundled-words'"):
         hub.resolve("bundled-word")
+
+
+def test_every_bundled_model_has_a_name_for_its_task() -> None:
+    named = {f"bundled-{model.directory}": model.name for model in BUNDLED}
+
+    assert set(named) == set(hub.bundled())
+    for directory, name in named.items():
+        assert hub.resolve(name, offline=True) == hub.bundled()[directory]
 
 
 @pytest.mark.parametrize(
