@@ -21,7 +21,7 @@ from funasr.features.fbank import Fbank
 from funasr.features.lfr import stack_frames
 
 if TYPE_CHECKING:
-    from funasr.features.online import OnlineFrontend
+    from funasr.features.online import OnlineFrontend, OnlineState
 
 __all__ = ["FrontendConfig", "WavFrontend"]
 
@@ -85,11 +85,14 @@ class WavFrontend:
             padded[: len(one)] = one
         return features, lengths
 
-    def online(self) -> OnlineFrontend:
-        """A new stream: the same features from chunks of sound."""
+    def online(self, state: OnlineState | None = None) -> OnlineFrontend:
+        """A new stream: the same features from chunks of sound; or one that goes on from `state`.
+
+        Raises InputError for a state that a front end of other settings left.
+        """
         from funasr.features.online import OnlineFrontend
 
-        return OnlineFrontend(self)
+        return OnlineFrontend(self, state)
 
     def _fitting(self, values: Vector) -> Vector:
         values = np.asarray(values, dtype=np.float32)

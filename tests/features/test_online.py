@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +129,76 @@ def test_a_flushed_stream_takes_no_more() -> None:
 def test_mirrored_edges_need_the_whole_sound() -> None:
     with pytest.raises(OptionError, match="snip_edges"):
         WavFrontend(FrontendConfig(snip_edges=False)).online()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 9000),
+    st.lists(st.integers(0, 2500), min_size=1, max_size=6),
+    st.sets(st.integers(0, 12)),
+    st.sampled_from([(7, 6), (5, 1), (1, 1), (2, 5)]),
+    st.sampled_from([0.0, 1.0]),
+)
+def test_a_stream_pickled_and_resumed_elsewhere_gives_the_same_rows(
+    length: int, sizes: list[int], moves: set[int], lfr: tuple[int, int], dither: float
+) -> None:
+    samples, here = noise(length), frontend(*lfr, dither=dither)
+    straight = in_chunks(here.online(), samples, [*sizes, 1000])
+
+    stream, rows, start, turn = here.online(), [], 0, 0
+    while start < length:
+        if turn in moves:
+            # As another process would: a front end of its own.
+            stream = frontend(*lfr, dither=dither).online(pickle.loads(pickle.dumps(stream.state)))
+        size = [*sizes, 1000][turn % (len(sizes) + 1)]
+        rows.append(stream.accept(samples[start : start + size]))
+        start, turn = start + size, turn + 1
+    rows.append(here.online(stream.state).flush())
+
+    assert [len(part) for part in rows] == [len(part) for part in straight]
+    np.testing.assert_array_equal(np.concatenate(rows), np.concatenate(straight))
+
+
+def test_a_state_stays_what_it_was_while_its_stream_goes_on() -> None:
+    one = frontend(5, 1, dither=1.0)
+    stream = one.online()
+    stream.accept(noise(3000))
+    kept = stream.state
+    first = stream.accept(noise(5000)[3000:])
+
+    np.testing.assert_array_equal(one.online(kept).accept(noise(5000)[3000:]), first)
+    assert kept.nbytes < 400 * 4 + 5 * 80 * 4
+    with pytest.raises(FrozenInstanceError):
+        kept.rows_out = 0  # type: ignore[misc]
+    with pytest.raises(ValueError, match="read-only"):
+        kept.frames[0] = 0
+
+
+def test_a_call_that_fails_leaves_the_stream_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = frontend(5, 1, dither=1.0)
+    stream, untouched = one.online(), one.online()
+    stream.accept(noise(2000))
+    untouched.accept(noise(2000))
+
+    def fails(rows: Features) -> Features:
+        raise MemoryError("no memory for the rows")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "normalize", fails)
+        with pytest.raises(MemoryError):
+            stream.accept(noise(3000))
+        with pytest.raises(MemoryError):
+            stream.flush()
+
+    np.testing.assert_array_equal(stream.accept(noise(3000)), untouched.accept(noise(3000)))
+    np.testing.assert_array_equal(stream.flush(), untouched.flush())
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    stream = frontend(7, 6).online()
+    stream.accept(noise(1600))
+
+    with pytest.raises(InputError, match="another model"):
+        frontend(1, 1).online(stream.state)
+    with pytest.raises(InputError, match="another model"):
+        WavFrontend(FrontendConfig(n_mels=40, lfr_m=7, lfr_n=6)).online(stream.state)
