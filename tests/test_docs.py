@@ -20,13 +20,18 @@ import pytest
 import soundfile
 
 from funasr import hub, registry
-from funasr.bin import inference
+from funasr.bin import inference, manifest
 from tests.tiny_models import make_campplus, make_ct_punc
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
 FENCES = {"python", "sh", "console", "text", "mermaid"}
 STAND_INS = {"paraformer-zh": "bundled-paraformer-words-en", "fsmn-vad": "bundled-fsmn-vad-small"}
+PROGRAMS = {
+    "funasr": inference.main,
+    "scp2jsonl": manifest.scp2jsonl,
+    "jsonl2scp": manifest.jsonl2scp,
+}
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "a.wav", sound, rate)
     soundfile.write(folder / "b.mp3", sound, rate)
     soundfile.write(folder / "meeting.mp3", np.concatenate([sound, sound]), rate)
+    (folder / "wav.scp").write_text("utt1 a.wav\nutt2 b.mp3\n")
+    (folder / "text.txt").write_text("utt1 seven zero four\nutt2 stop\n")
     make_ct_punc(folder / "ct-punc")
     make_campplus(folder / "cam++")
     soundfile.write(folder / "call.wav", np.stack([sound, np.zeros_like(sound)], axis=1), rate)
@@ -106,8 +113,8 @@ def test_a_block_runs(block: Block) -> None:
         return
     for line in filter(None, block.code.splitlines()):
         program, *arguments = shlex.split(line, comments=True)
-        assert program == "funasr", f"{line}: only funasr is run by the tests"
-        assert inference.main(arguments) == 0, line
+        assert program in PROGRAMS, f"{line}: only {', '.join(PROGRAMS)} are run by the tests"
+        assert PROGRAMS[program](arguments) == 0, line
 
 
 def test_every_block_says_what_it_is() -> None:
