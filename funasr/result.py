@@ -31,6 +31,12 @@ class Token:
     speaker: int | str | None = None
     channel: int | None = None
 
+    def shifted(self, ms: int) -> Token:
+        """The same word that much later; without times it stays as it is."""
+        if self.start_ms is None or self.end_ms is None:
+            return self
+        return replace(self, start_ms=self.start_ms + ms, end_ms=self.end_ms + ms)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:

@@ -280,7 +280,10 @@ class _Run:
             self._recognize(batch[middle:])
             return
         for utterance, result in zip(batch, results, strict=True):
-            utterance.tokens = tuple(_shifted(token, utterance.segment) for token in result.tokens)
+            utterance.tokens = tuple(
+                replace(token.shifted(utterance.segment.start_ms), channel=utterance.segment.channel)
+                for token in result.tokens
+            )
             utterance.tags = tuple(tag for segment in result.segments for tag in segment.tags)
             utterance.samples = None
 
@@ -328,14 +331,3 @@ class _Run:
                 fraction=self._fraction,
             )
         )
-
-
-def _shifted(token: Token, segment: Segment) -> Token:
-    if token.start_ms is None or token.end_ms is None:
-        return replace(token, channel=segment.channel)
-    return replace(
-        token,
-        start_ms=token.start_ms + segment.start_ms,
-        end_ms=token.end_ms + segment.start_ms,
-        channel=segment.channel,
-    )
