@@ -7,8 +7,10 @@ A piece is a `Token` whose text is the vocabulary string and whose ids hold one 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from funasr.result import Tag, Token, is_cjk_char, is_latin_char
 
@@ -17,6 +19,8 @@ SPECIAL = frozenset({"<blank>", "<s>", "</s>", "<unk>", "<OOV>"})
 
 CONTINUES = "@@"
 WORD_START = "\u2581"
+MOST_OPEN = 64
+"""Pieces of a word, or letters of an abbreviation; one that would be longer ends there."""
 
 
 def merge_pieces(pieces: Sequence[Token]) -> tuple[Token, ...]:
@@ -27,46 +31,131 @@ def merge_pieces(pieces: Sequence[Token]) -> tuple[Token, ...]:
     into an open word, the character takes the time of the pieces before it and the word begins at its last
     part. An open word that nothing closes is dropped.
     """
-    words: list[Token] = []
-    open_pieces: list[Token] = []
-    spans: list[Token] = []  # the open pieces that no character has taken the time of
-    for piece in pieces:
-        text = piece.text
-        if not text or text in SPECIAL:
-            continue
-        if CONTINUES in text:
-            part = replace(piece, text=text.replace(CONTINUES, ""))
-            open_pieces.append(part)
-            spans.append(part)
-        elif all(is_cjk_char(char) for char in text):
-            words.append(_timed_by(piece, spans or [piece]))
-            spans = []
-        elif all(is_latin_char(char) for char in text):
-            words.append(_timed_by(_glue([*open_pieces, piece]), [*spans, piece]))
-            open_pieces, spans = [], []
-        else:
-            words.append(piece)
-    return _abbreviate(words)
+    words, rest = PieceJoiner().add(pieces)
+    return words + rest.close()
 
 
 def merge_word_starts(pieces: Sequence[Token]) -> tuple[Token, ...]:
     """Pieces with `▁` marks (SentencePiece) -> words. A Chinese character is a word of its own."""
-    groups: list[list[Token]] = []
-    joins = False  # whether the next piece may continue the last word
-    for piece in pieces:
-        if not piece.text or piece.text in SPECIAL:
-            continue
-        starts = piece.text.startswith(WORD_START)
-        bare = replace(piece, text=piece.text.replace(WORD_START, ""))
-        if not bare.text:  # a lone mark: only says that what follows is a new word
-            joins = False
-            continue
-        stands_alone = "\u4e00" <= bare.text[0] <= "\u9fff"
-        if starts or stands_alone or not joins:
-            groups.append([])
-        groups[-1].append(bare)
-        joins = not stands_alone
-    return tuple(_glue(group) for group in groups)
+    words, rest = WordStartJoiner().add(pieces)
+    return words + rest.close()
+
+
+class Joiner(Protocol):
+    """What pieces of a stream have not settled yet. Frozen; pieces come in any portions."""
+
+    @property
+    def tail(self) -> tuple[Token, ...]:
+        """The words that are still open, as far as they were heard; the next piece may change them."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what is remembered, in bytes; bounded by MOST_OPEN pieces a word."""
+        ...
+
+    def add(self, pieces: Sequence[Token]) -> tuple[tuple[Token, ...], Joiner]:
+        """The words that nothing will change any more, and what is open after these pieces."""
+        ...
+
+    def close(self) -> tuple[Token, ...]:
+        """No more pieces will come: the words that this makes of what is open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PieceJoiner:
+    """`merge_pieces`, portion by portion: words are handed out in the same order, and are the same."""
+
+    pieces: tuple[Token, ...] = ()
+    """Of the open word, without their marks."""
+    spans: tuple[Token, ...] = ()
+    """Those of them that no character has taken the time of."""
+    letters: tuple[Token, ...] = ()
+    """Single letters at the end of the words, which others may make an abbreviation."""
+
+    @property
+    def tail(self) -> tuple[Token, ...]:
+        letters = _abbreviated(self.letters)
+        if not any(piece.text for piece in self.pieces):
+            return letters
+        return (*letters, _timed_by(_glue(self.pieces), self.spans or self.pieces[-1:]))
+
+    @property
+    def nbytes(self) -> int:
+        return _size((*self.pieces, *self.spans, *self.letters))
+
+    def add(self, pieces: Sequence[Token]) -> tuple[tuple[Token, ...], PieceJoiner]:
+        words: list[Token] = []
+        open_pieces, spans = list(self.pieces), list(self.spans)
+        for piece in pieces:
+            text = piece.text
+            if not text or text in SPECIAL:
+                continue
+            if CONTINUES in text:
+                part = replace(piece, text=text.replace(CONTINUES, ""))
+                open_pieces.append(part)
+                spans.append(part)
+                if len(open_pieces) < MOST_OPEN:
+                    continue
+                words.append(_timed_by(_glue(open_pieces), spans))
+                open_pieces, spans = [], []
+            elif all(is_cjk_char(char) for char in text):
+                words.append(_timed_by(piece, spans or [piece]))
+                spans = []
+            elif all(is_latin_char(char) for char in text):
+                words.append(_timed_by(_glue([*open_pieces, piece]), [*spans, piece]))
+                open_pieces, spans = [], []
+            else:
+                words.append(piece)
+        settled, letters = _abbreviate([*self.letters, *words])
+        return settled, PieceJoiner(pieces=tuple(open_pieces), spans=tuple(spans), letters=letters)
+
+    def close(self) -> tuple[Token, ...]:
+        return _abbreviated(self.letters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordStartJoiner:
+    """`merge_word_starts`, portion by portion."""
+
+    pieces: tuple[Token, ...] = ()
+    """Of the last word, which the next piece may continue."""
+
+    @property
+    def tail(self) -> tuple[Token, ...]:
+        return self.close()
+
+    @property
+    def nbytes(self) -> int:
+        return _size(self.pieces)
+
+    def add(self, pieces: Sequence[Token]) -> tuple[tuple[Token, ...], WordStartJoiner]:
+        words: list[Token] = []
+        last = list(self.pieces)
+
+        def end() -> None:
+            if last:
+                words.append(_glue(last))
+                last.clear()
+
+        for piece in pieces:
+            if not piece.text or piece.text in SPECIAL:
+                continue
+            bare = replace(piece, text=piece.text.replace(WORD_START, ""))
+            if not bare.text:  # a lone mark: only says that what follows is a new word
+                end()
+            elif "\u4e00" <= bare.text[0] <= "\u9fff":
+                end()
+                words.append(bare)
+            else:
+                if piece.text.startswith(WORD_START) or len(last) == MOST_OPEN:
+                    end()
+                last.append(bare)
+        return tuple(words), WordStartJoiner(pieces=tuple(last))
+
+    def close(self) -> tuple[Token, ...]:
+        return (_glue(self.pieces),) if self.pieces else ()
 
 
 def merge_surfaces(pieces: Sequence[Token]) -> tuple[tuple[Token, ...], tuple[Tag, ...]]:
@@ -120,24 +209,29 @@ def _timed_by(word: Token, pieces: Sequence[Token]) -> Token:
     return replace(word, start_ms=pieces[0].start_ms, end_ms=pieces[-1].end_ms)
 
 
-def _abbreviate(words: Sequence[Token]) -> tuple[Token, ...]:
-    """Runs of two or more single ASCII letters become one word in capitals; a lone letter stays as it is."""
+def _abbreviate(words: Sequence[Token]) -> tuple[tuple[Token, ...], tuple[Token, ...]]:
+    """Runs of two or more single ASCII letters become one word in capitals; a lone letter stays as it is.
+
+    The second part of the result is the run at the end, which may go on.
+    """
     merged: list[Token] = []
     run: list[Token] = []
-
-    def close() -> None:
-        if len(run) > 1:
-            word = _glue(run)
-            merged.append(replace(word, text=word.text.upper()))
-        else:
-            merged.extend(run)
-        run.clear()
-
     for word in words:
-        if len(word.text) == 1 and word.text.isascii() and word.text.isalpha():
-            run.append(word)
-        else:
-            close()
-            merged.append(word)
-    close()
-    return tuple(merged)
+        letter = len(word.text) == 1 and word.text.isascii() and word.text.isalpha()
+        if not letter or len(run) == MOST_OPEN:
+            merged += _abbreviated(run)
+            run = []
+        (run if letter else merged).append(word)
+    return tuple(merged), tuple(run)
+
+
+def _abbreviated(run: Sequence[Token]) -> tuple[Token, ...]:
+    if len(run) < 2:
+        return tuple(run)
+    word = _glue(run)
+    return (replace(word, text=word.text.upper()),)
+
+
+def _size(tokens: Sequence[Token]) -> int:
+    sizes = (sys.getsizeof(part) for token in tokens for part in (token, token.text, token.ids))
+    return sum(sizes)

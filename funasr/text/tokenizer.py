@@ -12,7 +12,15 @@ from typing import Any, Protocol
 
 from funasr.errors import MissingDependencyError, ModelFilesError, did_you_mean
 from funasr.result import Token
-from funasr.text.join import CONTINUES, WORD_START, merge_pieces, merge_word_starts
+from funasr.text.join import (
+    CONTINUES,
+    WORD_START,
+    Joiner,
+    PieceJoiner,
+    WordStartJoiner,
+    merge_pieces,
+    merge_word_starts,
+)
 
 SegDict = Mapping[str, tuple[str, ...]]
 """Lower-case word -> its vocabulary pieces."""
@@ -43,6 +51,10 @@ class Tokenizer(Protocol):
 
     def words(self, pieces: Sequence[Token]) -> tuple[Token, ...]:
         """Pieces (one id each, text as in `tokens`) -> words, with their times, ids and confidences."""
+        ...
+
+    def joiner(self) -> Joiner:
+        """`words` for a stream: nothing heard yet."""
         ...
 
 
@@ -165,6 +177,9 @@ class CharTokenizer:
     def words(self, pieces: Sequence[Token]) -> tuple[Token, ...]:
         return merge_word_starts(pieces) if self._marks_word_starts else merge_pieces(pieces)
 
+    def joiner(self) -> Joiner:
+        return WordStartJoiner() if self._marks_word_starts else PieceJoiner()
+
     @cached_property
     def _marks_word_starts(self) -> bool:
         """The vocabulary was made by SentencePiece: `▁the` rather than `th@@ e`."""
@@ -213,6 +228,9 @@ class SentencepieceTokenizer:
 
     def words(self, pieces: Sequence[Token]) -> tuple[Token, ...]:
         return merge_word_starts(pieces)
+
+    def joiner(self) -> Joiner:
+        return WordStartJoiner()
 
     def find(self, piece: str) -> int | None:
         """The id of a vocabulary entry, or None."""
