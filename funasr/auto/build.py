@@ -27,7 +27,7 @@ from funasr.stages.silero import SileroOptions
 from funasr.stages.speaker import SpeakerEncoder
 from funasr.stages.vad import SpeechDetector
 from funasr.text.marks import MarkTable
-from funasr.text.tokenizer import SentencepieceTokenizer, open_tokenizer
+from funasr.text.tokenizer import SentencepieceTokenizer, Tokenizer, open_tokenizer
 from funasr.text.words import JiebaSplitter, Split, WordVocabulary, split_words
 from funasr.vad.options import VadOptions
 
@@ -131,6 +131,17 @@ def build_frontend(directory: ModelDir) -> WavFrontend:
     return frontend
 
 
+def build_tokenizer(directory: ModelDir) -> Tokenizer:
+    """The tokenizer that a model's settings name. Raises ModelFilesError where its files are missing."""
+    return open_tokenizer(
+        str(directory.config.get("tokenizer") or "CharTokenizer"),
+        section(directory.config, "tokenizer_conf"),
+        token_list=directory.tokens,
+        seg_dict=directory.seg_dict,
+        bpe_model=directory.bpe_model,
+    )
+
+
 def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     raw = directory.config
     vad = VadOptions.from_official(section(raw, "model_conf")).override(options.call.vad)
@@ -201,13 +212,7 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
         )
     raw = directory.config
     frontend = build_frontend(directory)
-    tokenizer = open_tokenizer(
-        str(raw.get("tokenizer") or "CharTokenizer"),
-        section(raw, "tokenizer_conf"),
-        token_list=directory.tokens,
-        seg_dict=directory.seg_dict,
-        bpe_model=directory.bpe_model,
-    )
+    tokenizer = build_tokenizer(directory)
     network = _network(directory, options.load, tokenizer.vocab_size, frontend.output_size)
     frame_ms = frontend.config.frame_shift * frontend.config.lfr_n
     recognizer: ParaformerRecognizer | SenseVoiceRecognizer
