@@ -1,26 +1,30 @@
-"""Our Paraformer networks against upstream's, number by number, on the same weights and real recordings.
+"""Our networks and pipelines against upstream's, number by number, on the same weights and real recordings.
 
-    python scripts/parity.py --models DIR --audio a.wav b.wav ... [--size tiny] [--size full]
+    python scripts/parity.py --models DIR --audio a.wav b.wav ... [--size tiny] [--size full] [--kind KIND]
 
 DIR holds random model directories KIND-SIZE. FUNASR_REFERENCE_PYTHON names a Python with upstream installed;
-this file runs itself there as a worker that computes upstream's half. Contextual has no such directory: one
-is made here, with random weights. Batch 1 throughout: upstream's larger batches depend on the padding.
+this file runs itself there as a worker that computes upstream's half. Contextual and ERes2NetV2 have no such
+directory: one is made here, with random weights. Batch 1 throughout: upstream's larger batches depend on the
+padding. This file compares the Paraformers; parity_companions.py all that stands beside a recognizer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import parity_companions
+from parity_table import Line, ask_reference, largest, print_table, read_clips, upstream, work
 
 CLASSES = {
     "paraformer": "funasr.models.paraformer.network:Paraformer",
@@ -31,42 +35,16 @@ CLASSES = {
 PHRASE_COUNTS = {"seaco-paraformer": (None, 4, 70), "contextual-paraformer": (None, 4, 70)}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: largest differences, and whether the decisions are the same."""
-
-    model: str
-    phrases: int | None
-    clip: str
-    ids: str
-    encoder: float
-    alphas: float
-    fine: float | None
-    log_probs: float
-    text: str
-
-
 # ------------------------------------------------------------------------------------- upstream's half
 
 
-def worker(job_path: Path) -> None:
-    """Runs under the reference's Python: model, clips and phrases in, arrays out."""
+def worker(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Runs under the reference's Python: model, clips and phrases in, arrays and results out."""
     import torch
 
-    from funasr import AutoModel
-
-    job = json.loads(job_path.read_text())
-    torch.set_num_threads(job["threads"])
-    auto = AutoModel(
-        model=job["model"],
-        device="cpu",
-        ncpu=job["threads"],
-        disable_update=True,
-        disable_pbar=True,
-        log_level="ERROR",
-    )
+    auto = upstream(job["model"])
     model, frontend = auto.model.eval(), auto.kwargs["frontend"]
-    for number, clip in enumerate(job["clips"]):
+    for clip in job["clips"]:
         samples = torch.from_numpy(np.load(clip))[None]
         with torch.no_grad():
             features, lengths = frontend(samples, torch.tensor([samples.shape[1]]))
@@ -87,41 +65,22 @@ def worker(job_path: Path) -> None:
                 else:
                     logp = model.cal_decoder_with_predictor(memory, lengths, embeds, count)[0]
                 out[f"log_probs_{name}"] = logp
-        results = {
-            name: auto.generate(input=np.load(clip), hotword=words)[0] for name, words in job["words"].items()
-        }
-        (job_path.parent / f"{number}.json").write_text(json.dumps(results))
-        np.savez(job_path.parent / f"{number}.npz", **{key: value.numpy() for key, value in out.items()})
-
-
-def ask_reference(
-    job: dict[str, Any], folder: Path
-) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
-    """Upstream's arrays and result for each clip of the job."""
-    python = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    if not python:
-        raise SystemExit("set FUNASR_REFERENCE_PYTHON to a Python that has upstream funasr installed")
-    path = folder / "job.json"
-    path.write_text(json.dumps(job))
-    done = subprocess.run(
-        [python, __file__, "--worker", str(path)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"the reference failed on {job['model']}:\n{done.stderr[-2000:]}")
-    for number in range(len(job["clips"])):
-        with np.load(folder / f"{number}.npz") as arrays:
-            yield dict(arrays), json.loads((folder / f"{number}.json").read_text())
+        yield (
+            out,
+            {
+                name: auto.generate(input=np.load(clip), hotword=words)[0]
+                for name, words in job["words"].items()
+            },
+        )
 
 
 # ------------------------------------------------------------------------------------------- our half
 
 
-def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: int) -> list[Row]:
+def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: int) -> list[Line]:
     """All clips and phrase lists through both sides."""
     import importlib
 
-    import soundfile
-    import soxr
     import torch
 
     from funasr.config import load_yaml
@@ -144,12 +103,7 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
     rows = []
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
-        samples = []
-        for number, clip in enumerate(clips):
-            sound, rate = soundfile.read(clip, dtype="float32")
-            sound = soxr.resample(sound if sound.ndim == 1 else sound.mean(axis=1), rate, 16000)
-            np.save(folder / f"clip{number}.npy", sound)
-            samples.append(str(folder / f"clip{number}.npy"))
+        samples = read_clips(clips, folder)
         job = {
             "model": str(directory),
             "clips": samples,
@@ -160,10 +114,12 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
         if kind == "contextual-paraformer":
             job["clas_scale"] = 1.0
         ours = our_results(directory, samples, words, threads)
-        for clip, (reference, theirs), own in zip(clips, ask_reference(job, folder), ours, strict=True):
+        for clip, (reference, theirs), own in zip(
+            clips, ask_reference("parity:worker", job, folder), ours, strict=True
+        ):
             for listed, phrases in lists.items():
                 row = compare_clip(directory.name, network, clip.stem, reference, listed, phrases)
-                rows.append(replace(row, text=compare_results(own[listed], theirs[listed])))
+                rows.append(replace(row, results=compare_results(own[listed], theirs[listed])))
     return rows
 
 
@@ -200,7 +156,7 @@ def compare_clip(
     reference: dict[str, np.ndarray],
     listed: str,
     phrases: list[list[int]] | None,
-) -> Row:
+) -> Line:
     """One clip's features through our network; differences to upstream's arrays."""
     import torch
 
@@ -219,16 +175,20 @@ def compare_clip(
     theirs = reference[f"log_probs_{listed}"]
     wanted = theirs[0].argmax(axis=-1)
     equal = len(row.ids) == len(wanted) and int((row.ids != wanted).sum())
-    return Row(
+    numbers = {
+        "encoder": largest(encoded.memory.numpy(), reference["encoder"]),
+        "alphas": largest(predicted.alphas.numpy(), reference["alphas"]),
+        "log-probs": largest(log_probs.numpy(), theirs),
+    }
+    if "fine" in reference:
+        numbers["fine"] = largest(row.alphas[None], reference["fine"])
+    return Line(
         model=model,
-        phrases=None if phrases is None else len(phrases),
-        clip=clip,
-        ids=f"{len(row.ids)} =" if equal == 0 and equal is not False else f"{equal} of {len(wanted)} differ",
-        encoder=largest(encoded.memory.numpy(), reference["encoder"]),
-        alphas=largest(predicted.alphas.numpy(), reference["alphas"]),
-        fine=largest(row.alphas[None], reference["fine"]) if "fine" in reference else None,
-        log_probs=largest(log_probs.numpy(), theirs),
-        text="",
+        given=clip[:16] + ("" if phrases is None else f" + {len(phrases)} phrases"),
+        decisions=f"{len(row.ids)} ="
+        if equal == 0 and equal is not False
+        else f"{equal} of {len(wanted)} differ",
+        numbers=numbers,
     )
 
 
@@ -261,11 +221,6 @@ def our_log_probs(network: Any, encoded: Any, predicted: Any, hotwords: Any) -> 
         phrases = phrases.pick(torch.cat([best, torch.full_like(best[:, :1], size - 1)], dim=1))
     hot = network.hotword_logits(embeds, hidden, tokens, phrases).log_softmax(dim=-1)
     return torch.where((hot.argmax(dim=-1) == network.config.NO_BIAS)[..., None], plain, hot)
-
-
-def largest(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference; infinite where the shapes differ."""
-    return float(np.abs(ours - theirs).max(initial=0)) if ours.shape == theirs.shape else float("inf")
 
 
 def random_phrases(count: int | None, tokens: Sequence[str], listed: Set[str]) -> list[list[int]] | None:
@@ -313,19 +268,6 @@ def make_contextual(plain: Path, out: Path) -> Path:
     return out
 
 
-def print_table(rows: Sequence[Row]) -> None:
-    head = ("model", "phrases", "clip", "ids", "encoder", "alphas", "fine", "log-probs", "end to end")
-    lines = [head]
-    for row in rows:
-        phrases = "-" if row.phrases is None else str(row.phrases)
-        fine = "-" if row.fine is None else f"{row.fine:.1e}"
-        numbers = (f"{row.encoder:.1e}", f"{row.alphas:.1e}", fine, f"{row.log_probs:.1e}")
-        lines.append((row.model, phrases, row.clip[:16], row.ids, *numbers, row.text))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -333,28 +275,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--audio", type=Path, nargs="+", default=[])
     parser.add_argument("--size", action="append", choices=["tiny", "full"])
-    parser.add_argument("--kind", action="append", choices=list(CLASSES))
+    parser.add_argument("--kind", action="append", choices=[*CLASSES, *parity_companions.KINDS])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.worker:
-        worker(options.worker)
+        work(options.worker)
         return 0
-    rows = []
+    lines: list[Line] = []
+    kinds = options.kind or [*CLASSES, *parity_companions.KINDS]
     with tempfile.TemporaryDirectory() as made:
         for size in options.size or ["tiny"]:
-            for kind in options.kind or list(CLASSES):
+            for kind in kinds:
                 directory = options.models / f"{kind}-{size}"
+                if kind in parity_companions.KINDS:
+                    lines += parity_companions.compare(
+                        kind, options.models, size, options.audio, options.threads
+                    )
+                    continue
                 if kind == "contextual-paraformer" and not directory.is_dir():
                     directory = make_contextual(
                         options.models / f"paraformer-{size}", Path(made) / directory.name
                     )
-                rows += compare_model(kind, directory, options.audio, options.threads)
-    print_table(rows)
-    worst = max(max(row.encoder, row.alphas, row.log_probs, row.fine or 0.0) for row in rows)
-    equal = all(row.ids.endswith("=") and "DIFFERS" not in row.text for row in rows)
-    print(f"\nlargest difference {worst:.1e}; ids, texts, times {'equal everywhere' if equal else 'DIFFER'}")
-    return 0 if equal and worst < 1e-4 else 1
+                lines += compare_model(kind, directory, options.audio, options.threads)
+    return 0 if print_table(lines) else 1
 
 
 if __name__ == "__main__":
