@@ -19,6 +19,7 @@ MODELS: dict[str, Entry] = {
     "BiCifParaformer": "funasr.models.paraformer.bicif:BiCifParaformer",
     "SeacoParaformer": "funasr.models.paraformer.seaco:SeacoParaformer",
     "ContextualParaformer": "funasr.models.paraformer.contextual:ContextualParaformer",
+    "ParaformerStreaming": "funasr.models.paraformer.online:ParaformerStreaming",
     "SenseVoiceSmall": "funasr.models.sense_voice.network:SenseVoiceSmall",
     "MonotonicAligner": "funasr.models.aligner.network:MonotonicAligner",
     "FsmnVADStreaming": "funasr.models.fsmn_vad.network:FsmnVad",

@@ -71,14 +71,18 @@ class NormedFeedForward(nn.Module):
 
 
 def sinusoids(frames: int, depth: int, device: torch.device, start: int = 1) -> Tensor:
-    """(frames, depth) float32 position encoding of positions start, start + 1, ...
+    """(frames, depth) float32 position encoding of positions start, start + 1, ..."""
+    return encode_positions(torch.arange(start, start + frames, dtype=torch.float32, device=device), depth)
+
+
+def encode_positions(positions: Tensor, depth: int) -> Tensor:
+    """positions (..., T) float32 -> (..., T, depth) float32.
 
     As upstream: positions count from 1; all sines come first, then all cosines. Always float32: half
     precision cannot tell positions above 2048 apart.
     """
     half = depth // 2
     step = math.log(10000.0) / (half - 1)
-    scales = torch.exp(torch.arange(half, dtype=torch.float32, device=device) * -step)
-    positions = torch.arange(start, start + frames, dtype=torch.float32, device=device)
-    angles = positions[:, None] * scales[None, :]
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    scales = torch.exp(torch.arange(half, dtype=torch.float32, device=positions.device) * -step)
+    angles = positions[..., None] * scales
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.errors import ModelFilesError
-from funasr.nn.layers import FeedForward, Padding, layer_norm, sinusoids
+from funasr.nn.layers import FeedForward, Padding, encode_positions, layer_norm, sinusoids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,20 @@ class SanmAttention(nn.Module):
         out: Tensor = self.linear_out(seen) + memory
         return out
 
+    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
+        """A window of a stream that looks back: x (B, T, in) -> (B, T, D).
+
+        past (2, B, N + T, D): keys and values of N frames before; those of the window are written behind
+        them. hidden (B, 1, 1, N + T) is added to scores. The convolution does not look out of the window.
+        """
+        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        memory = self.fsmn_block.remember(value, None)
+        start = past.shape[2] - x.shape[1]
+        past[0, :, start:] = key
+        past[1, :, start:] = value
+        out: Tensor = self.linear_out(look(query, past[0], past[1], self.heads, hidden)) + memory
+        return out
+
 
 def attend(
     query: Tensor, key: Tensor, value: Tensor, heads: int, padding: Padding | None, dropout: float = 0.0
@@ -134,6 +149,15 @@ def attend(
     keys = None if padding is None else padding.keys
     seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
     return seen.transpose(1, 2).flatten(2)
+
+
+def look(query: Tensor, key: Tensor, value: Tensor, heads: int, hidden: Tensor | None) -> Tensor:
+    """`attend` at inference: query (B, U, D), key and value (B, T, D) -> (B, U, D).
+
+    hidden (B, 1, 1, T) is added to scores.
+    """
+    q, k, v = (split_heads(x, heads) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=hidden).transpose(1, 2).flatten(2)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -169,6 +193,13 @@ class SanmEncoderLayer(nn.Module):
         y: Tensor = x + self.dropout(self.feed_forward(self.norm2(x)))
         return y
 
+    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
+        """A window of a stream: x (B, T, in) -> (B, T, D). `past` and `hidden` as `SanmAttention.step`."""
+        heard = self.self_attn.step(self.norm1(x), past, hidden)
+        x = x + heard if self.residual else heard
+        y: Tensor = x + self.feed_forward(self.norm2(x))
+        return y
+
 
 class SanmEncoder(nn.Module):
     """Features -> hidden frames, one for one."""
@@ -192,8 +223,27 @@ class SanmEncoder(nn.Module):
         out: Tensor = self.after_norm(x)
         return out
 
-    def enter(self, x: Tensor, start: int = 1) -> Tensor:
-        """Scale the features and add the position encoding, frame 0 of `x` being position `start`."""
-        placed = x.float() * self.scale + sinusoids(x.shape[1], x.shape[2], x.device, start)
+    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
+        """A window of a stream: x (B, T, in), already `enter`ed -> (B, T, D).
+
+        past (layers, 2, B, N + T, D) and hidden (B, 1, 1, N + T) as `SanmAttention.step` has them.
+        """
+        for layer, seen in zip((*self.encoders0, *self.encoders), past, strict=True):
+            assert isinstance(layer, SanmEncoderLayer)
+            x = layer.step(x, seen, hidden)
+        out: Tensor = self.after_norm(x)
+        return out
+
+    def enter(self, x: Tensor, start: int | Tensor = 1) -> Tensor:
+        """Scale the features and add the position encoding, frame 0 of `x` being position `start`.
+
+        A tensor of starts (B,) has one for each row.
+        """
+        if isinstance(start, Tensor):
+            ahead = torch.arange(x.shape[1], dtype=torch.float32, device=x.device)
+            places = encode_positions(start[:, None] + ahead, x.shape[2])
+        else:
+            places = sinusoids(x.shape[1], x.shape[2], x.device, start)
+        placed = x.float() * self.scale + places
         # Half-precision networks get their type here, after the positions were added in float32.
         return placed.to(self.after_norm.weight.dtype)

@@ -42,7 +42,8 @@ def test_shares_are_those_of_the_numpy_half(weights: list[float]) -> None:
 
     shares = overlaps(token_bounds(torch.from_numpy(alphas)[None], None), 0, len(matrix))
 
-    np.testing.assert_allclose(shares[0].numpy(), matrix, atol=1e-6)
+    # The numpy half rounds its sums, up to 60, to float32.
+    np.testing.assert_allclose(shares[0].numpy(), matrix, atol=1e-5)
 
 
 @given(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from funasr.errors import ModelFilesError
 from funasr.nn.layers import NormedFeedForward, Padding, layer_norm
-from funasr.nn.sanm import FsmnBlock, attend, split_heads
+from funasr.nn.sanm import FsmnBlock, attend, look, split_heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,16 @@ class TokenMemory(nn.Module):
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
         return self.fsmn_block.remember(x, padding)
 
+    def step(self, x: Tensor, past: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, U, D), past (B, K - 1, D), counts (B,) -> (B, U, D), the next past.
+
+        As upstream: a stream looks back only, whatever the shift. Nothing behind a row's count is remembered.
+        """
+        seen = torch.cat([past, x], dim=1)
+        memory: Tensor = self.fsmn_block(seen.transpose(1, 2)).transpose(1, 2) + x
+        kept = counts[:, None] + torch.arange(past.shape[1], device=x.device)
+        return memory, seen[torch.arange(len(x), device=x.device)[:, None], kept]
+
 
 class CrossAttention(nn.Module):
     """Tokens look at encoder frames, or at hotwords."""
@@ -84,6 +95,19 @@ class CrossAttention(nn.Module):
         key, value = self.linear_k_v(memory).chunk(2, dim=-1)
         dropout = self.dropout if self.training else 0.0
         out: Tensor = self.linear_out(attend(self.linear_q(x), key, value, self.heads, padding, dropout))
+        return out
+
+    def step(self, x: Tensor, memory: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
+        """Tokens of a stream: x (B, U, D), memory (B, T, D) -> (B, U, D).
+
+        past (2, B, N + T, D): keys and values of N frames heard before; those of `memory` are written behind
+        them. hidden (B, 1, 1, N + T) is added to scores.
+        """
+        key, value = self.linear_k_v(memory).chunk(2, dim=-1)
+        start = past.shape[2] - memory.shape[1]
+        past[0, :, start:] = key
+        past[1, :, start:] = value
+        out: Tensor = self.linear_out(look(self.linear_q(x), past[0], past[1], self.heads, hidden))
         return out
 
     def weights(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
@@ -122,6 +146,18 @@ class DecoderLayer(nn.Module):
         if self.src_attn is not None:
             x = x + self.dropout(self.src_attn(self.norm3(x), memory, frames))
         return x
+
+    def step(
+        self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of a stream: x (B, U, D) -> (B, U, D), and the next `spoken`.
+
+        spoken (B, K - 1, D) and counts (B,) as `TokenMemory.step`, the others as `CrossAttention.step`.
+        """
+        assert self.src_attn is not None
+        y, spoken = self.self_attn.step(self.norm2(self.feed_forward(self.norm1(x))), spoken, counts)
+        x = x + y
+        return x + self.src_attn.step(self.norm3(x), memory, heard, hidden), spoken
 
     def gather(self, x: Tensor, tokens: Padding | None) -> Tensor:
         """The first two steps. Their shared way around is one: it skips the feed-forward layer as well."""
@@ -166,6 +202,21 @@ class ParaformerDecoder(nn.Module):
             for layer in self.decoders2:
                 x = layer(x, tokens, memory, frames)
         return self.finish(x)
+
+    def step(
+        self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of a stream: x (B, U, D) -> hidden (B, U, D), and the next `spoken`.
+
+        spoken (layers, B, K - 1, D), counts (B,), memory (B, T, D), heard (layers, 2, B, N + T, D) and hidden
+        (B, 1, 1, N + T) as `DecoderLayer.step` has them.
+        """
+        after = []
+        for layer, said, seen in zip(self.decoders, spoken, heard, strict=True):
+            assert isinstance(layer, DecoderLayer)
+            x, said = layer.step(x, said, counts, memory, seen, hidden)
+            after.append(said)
+        return self.finish(x), torch.stack(after)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the last layer that looks around: (B, U, D) -> hidden (B, U, D)."""
