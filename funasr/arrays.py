@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,3 +12,14 @@ Samples: TypeAlias = NDArray[np.float32]
 
 Features: TypeAlias = NDArray[np.float32]
 """(T, D) for one utterance or (B, T, D), zero-padded, for a batch."""
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+
+def read_only(array: _Array) -> _Array:
+    """The array itself, locked: for states, which are shared with whoever kept one."""
+    array.setflags(write=False)
+    return array
+
+
+NO_SAMPLES: Samples = read_only(np.zeros(0, dtype=np.float32))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from funasr.arrays import Features, Samples
+from funasr.arrays import NO_SAMPLES, Features, Samples, read_only
 from funasr.errors import InputError, OptionError
 from funasr.features.fbank import mono
 from funasr.features.lfr import extended, stacked
@@ -104,7 +103,7 @@ class OnlineFrontend:
             noise.bit_generator.state = before.noise
         frames = self._frontend.fbank.frames(joined, noise)
         # Copies: a view would keep the whole chunk, or the caller's array, alive.
-        rest = _frozen(joined[len(frames) * config.hop_samples :].copy())
+        rest = read_only(joined[len(frames) * config.hop_samples :].copy())
         if len(frames) == 0:
             return replace(before, samples=rest)
         if before.frames_in == 0:
@@ -114,7 +113,7 @@ class OnlineFrontend:
         return replace(
             before,
             samples=rest,
-            frames=_frozen(waiting),
+            frames=read_only(waiting),
             frames_in=before.frames_in + len(frames),
             noise=None if noise is None else noise.bit_generator.state,
         )
@@ -128,14 +127,14 @@ class OnlineFrontend:
         short = (rows - 1) * n + m - len(state.frames)
         frames = extended(state.frames, 0, short) if short > 0 else state.frames
         out = self._frontend.normalize(stacked(frames, rows, m, n))
-        rest = _frozen(state.frames[rows * n :].copy())
+        rest = read_only(state.frames[rows * n :].copy())
         return out, replace(state, frames=rest, rows_out=state.rows_out + rows)
 
 
 def _initial(frontend: WavFrontend) -> OnlineState:
     return OnlineState(
-        samples=_frozen(np.empty(0, dtype=np.float32)),
-        frames=_frozen(np.empty((0, frontend.config.n_mels), dtype=np.float32)),
+        samples=NO_SAMPLES,
+        frames=read_only(np.empty((0, frontend.config.n_mels), dtype=np.float32)),
     )
 
 
@@ -155,8 +154,3 @@ def _fitting(state: OnlineState, frontend: WavFrontend) -> OnlineState:
             "stream"
         )
     return state
-
-
-def _frozen(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    array.setflags(write=False)
-    return array

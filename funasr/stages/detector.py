@@ -12,7 +12,12 @@ from funasr.vad.endpoint import Event
 
 @runtime_checkable
 class DetectorStream(Protocol):
-    """One stream: sound in, events out."""
+    """One stream: sound in, events out. A call that raises leaves it as it was."""
+
+    @property
+    def state(self) -> Any:
+        """All that is remembered: frozen, picklable, with `nbytes`. `Detector.stream(state=)` takes it."""
+        ...
 
     @property
     def earliest_start_ms(self) -> int:
@@ -47,4 +52,12 @@ class Detector(Protocol):
 
     def file_stream(self, options: Any = None) -> DetectorStream: ...
 
-    def stream(self, options: Any = None, *, chunk_ms: int | None = None) -> DetectorStream: ...
+    def stream(
+        self, options: Any = None, *, chunk_ms: int | None = None, state: Any = None
+    ) -> DetectorStream:
+        """A live stream; with `state`, the one that left it goes on, here or in another process.
+
+        A state brings the options it was left with. Raises InputError for the state of another model, of
+        another back end, or of options other than those given beside it.
+        """
+        ...

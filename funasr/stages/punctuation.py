@@ -104,9 +104,9 @@ class Punctuator:
         """
         return [windows.labels.tolist() for windows in self._read_all(texts, boundaries)]
 
-    def stream(self) -> PunctuationStream:
-        """A live text: what was said is remembered up to its last sentence end."""
-        return PunctuationStream(self)
+    def stream(self, state: PunctuationState | None = None) -> PunctuationStream:
+        """A live text: what was said is remembered up to its last sentence end. Or one that goes on."""
+        return PunctuationStream(self, state)
 
     def _written(self, words: Sequence[str], windows: _Windows) -> Punctuated:
         if not words:
@@ -145,23 +145,46 @@ class Punctuator:
             windows.accept(row[: windows.length])
 
 
-class PunctuationStream:
-    """A live text, call by call. A mark is written when what follows it is known."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PunctuationState:
+    """All that one live text remembers between calls. Picklable."""
 
-    def __init__(self, punctuator: Punctuator) -> None:
-        self._punctuator = punctuator
-        self._carried: list[str] = []
-        self._last_label = 0
-
-    @property
-    def carried(self) -> tuple[str, ...]:
-        """The words since the last sentence end: the next call reads them again."""
-        return tuple(self._carried)
+    carried: tuple[str, ...] = ()
+    """The words since the last sentence end: the next call reads them again."""
+    last_label: int = 0
+    """Of the last word: its mark is still to be written."""
 
     @property
     def nbytes(self) -> int:
         """Memory of the carried words, which are MOST_CARRIED at most."""
-        return sum(sys.getsizeof(word) for word in self._carried)
+        return sum(sys.getsizeof(word) for word in self.carried)
+
+
+class PunctuationStream:
+    """A live text, call by call. A mark is written when what follows it is known.
+
+    A call that raises leaves the stream as it was.
+    """
+
+    def __init__(self, punctuator: Punctuator, state: PunctuationState | None = None) -> None:
+        """`state` is that of another stream of the same model, to go on where that one stood."""
+        self._punctuator = punctuator
+        self._state = state or PunctuationState()
+
+    @property
+    def state(self) -> PunctuationState:
+        """What is remembered now; `Punctuator.stream(state)` goes on from there, here or elsewhere."""
+        return self._state
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The words since the last sentence end: the next call reads them again."""
+        return self._state.carried
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the carried words, which are MOST_CARRIED at most."""
+        return self._state.nbytes
 
     def accept(self, text: str) -> Punctuated:
         """More text -> it with its marks, after the mark that was left open before; the last one stays open.
@@ -171,23 +194,24 @@ class PunctuationStream:
         new = self._punctuator.split(text)
         if not new:
             return Punctuated(text="")
-        known = len(self._carried)
-        words = [*self._carried, *new]
+        known = len(self.carried)
+        words = [*self.carried, *new]
         [labels] = self._punctuator.label([words], [known])
         marks = self._punctuator.marks
-        self._carried = words[_after_last_sentence(labels, marks) :][-MOST_CARRIED:]
-        self._last_label = labels[-1]
-        return Punctuated(
+        result = Punctuated(
             text=write_live(words, labels, marks, known), words=tuple(words), labels=tuple(labels)
         )
+        carried = words[_after_last_sentence(labels, marks) :][-MOST_CARRIED:]
+        self._state = PunctuationState(carried=tuple(carried), last_label=labels[-1])
+        return result
 
     def flush(self) -> str:
         """No more text will come -> the mark at its end; an empty string for no text."""
-        words, self._carried = self._carried, []
-        if not words:
+        before, self._state = self._state, PunctuationState()
+        if not before.carried:
             return ""
         marks = self._punctuator.marks
-        return marks.mark(closed_label(marks, words[-1], self._last_label))
+        return marks.mark(closed_label(marks, before.carried[-1], before.last_label))
 
 
 class _Windows:

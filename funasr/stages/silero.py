@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr import config
-from funasr.arrays import Samples
-from funasr.errors import OptionError
+from funasr.arrays import NO_SAMPLES, Samples, read_only
+from funasr.errors import InputError, OptionError
 from funasr.result import Segment
 from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
 from funasr.vad.segments import finished
@@ -108,9 +109,20 @@ class SileroDetector:
     def file_stream(self, options: SileroOptions | None = None) -> SileroStream:
         return self.stream(options)
 
-    def stream(self, options: SileroOptions | None = None, *, chunk_ms: int | None = None) -> SileroStream:
-        """A live stream; `chunk_ms` has no effect on it."""
-        return SileroStream(self._scorer, options or self.options)
+    def stream(
+        self,
+        options: SileroOptions | None = None,
+        *,
+        chunk_ms: int | None = None,
+        state: SileroState | None = None,
+    ) -> SileroStream:
+        """A live stream; `chunk_ms` has no effect on it. With `state` the stream that left it goes on.
+
+        A state brings the options it was left with; InputError where others stand beside it.
+        """
+        if state is None:
+            return SileroStream(self._scorer, options or self.options)
+        return SileroStream(self._scorer, options or state.options, state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +135,72 @@ class _Speech:
     cut_after: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SileroState:
+    """All that one live stream remembers between calls. Picklable; arrays are its own, and read-only."""
+
+    options: SileroOptions
+    network: Any
+    """The scorer's memory."""
+    waiting: Samples
+    """(N,) less than a window."""
+    seen: int = 0
+    """Samples scored."""
+    speech: _Speech | None = None
+    """The open segment; its end is not known yet."""
+    scores: tuple[float, ...] = ()
+    """Of the windows of the open segment."""
+    silent_since: int | None = None
+    held: _Speech | None = None
+    """Complete, but the next one may be near."""
+    floor: int = 0
+    """No segment starts before this."""
+    flushed: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes; bounded by `max_single_segment_time`."""
+        return int(self.waiting.nbytes + 8 * len(self.scores) + self.network.nbytes)
+
+
 class SileroStream:
     """Speech in one live stream. How the audio is cut into pieces never changes what is found.
 
-    Starts are told together with ends: only then are they certain.
+    Starts are told together with ends: only then are they certain. A call that raises leaves the stream as it
+    was.
     """
 
-    def __init__(self, scorer: WindowScorer, options: SileroOptions) -> None:
+    _waiting: Samples
+    _open: _Speech | None
+    _flushed: bool
+
+    def __init__(
+        self, scorer: WindowScorer, options: SileroOptions, state: SileroState | None = None
+    ) -> None:
+        """`state`: to go on where another stream of these options stood, here or in another process."""
         self._scorer, self._options = scorer, options
-        self._state = scorer.initial_state()
-        self._waiting: Samples = np.zeros(0, dtype=np.float32)
-        self._seen = 0  # samples scored
         self._window = scorer.window_samples
-        self._open: _Speech | None = None
-        self._silent_since: int | None = None
-        self._scores: list[float] = []  # of the open segment
-        self._held: _Speech | None = None  # complete, but the next one may be near
-        self._floor = 0  # no segment starts before this
+        if state is None:
+            state = SileroState(options=options, network=scorer.initial_state(), waiting=NO_SAMPLES)
+        else:
+            self._check(state)
+        self._restore(state)
+
+    @property
+    def state(self) -> SileroState:
+        """All that is remembered now; `SileroDetector.stream(state=)` goes on from it."""
+        return SileroState(
+            options=self._options,
+            network=self._network,
+            waiting=self._waiting,
+            seen=self._seen,
+            speech=self._open,
+            scores=tuple(self._scores),
+            silent_since=self._silent_since,
+            held=self._held,
+            floor=self._floor,
+            flushed=self._flushed,
+        )
 
     @property
     def in_speech(self) -> bool:
@@ -156,34 +217,71 @@ class SileroStream:
     @property
     def nbytes(self) -> int:
         """Size of what is remembered, in bytes; bounded by `max_single_segment_time`."""
-        return int(self._waiting.nbytes + 8 * len(self._scores) + self._state.nbytes)
+        return self.state.nbytes
 
     def accept(self, samples: Samples) -> list[Event]:
         """samples (N,) -> what is certain now."""
-        waiting = np.concatenate([self._waiting, samples])
-        count = len(waiting) // self._window
-        self._waiting = waiting[count * self._window :].copy()
-        return self._score(waiting[: count * self._window].reshape(count, self._window))
+        if self._flushed:
+            raise InputError("this stream was flushed and takes no more sound: make a new one with stream()")
+        with self._all_or_nothing():
+            waiting = np.concatenate([self._waiting, samples])
+            count = len(waiting) // self._window
+            self._waiting = read_only(waiting[count * self._window :].copy())
+            return self._score(waiting[: count * self._window].reshape(count, self._window))
 
     def flush(self) -> list[Event]:
-        """No more sound will come: what is open ends."""
-        length = self._seen + len(self._waiting)
-        found: list[Event] = []
-        if len(self._waiting):
-            padded = np.pad(self._waiting, (0, self._window - len(self._waiting)))
-            found += self._score(padded[None])
-            self._waiting = self._waiting[:0]
-        if self._open is not None:
-            found += self._finish(replace(self._open, end=length))
-            self._open = None
-        if self._held is not None:
-            found += self._release(length)
-        return found
+        """No more sound will come: what is open ends. Flushing again says nothing."""
+        if self._flushed:
+            return []
+        with self._all_or_nothing():
+            length = self._seen + len(self._waiting)
+            found: list[Event] = []
+            if len(self._waiting):
+                padded = np.pad(self._waiting, (0, self._window - len(self._waiting)))
+                found += self._score(padded[None])
+                self._waiting = NO_SAMPLES
+            if self._open is not None:
+                found += self._finish(replace(self._open, end=length))
+                self._open = None
+            if self._held is not None:
+                found += self._release(length)
+            self._flushed = True
+            return found
+
+    def _check(self, state: SileroState) -> None:
+        """Raises InputError where this stream could not have left the state."""
+        theirs, ours = type(state.network), type(self._scorer.initial_state())
+        if theirs is not ours or state.options != self._options:
+            raise InputError(
+                "this state was left by another detector, or with other options: give it to the detector "
+                "that began the stream, and no options beside it"
+            )
+
+    def _restore(self, state: SileroState) -> None:
+        self._network = state.network
+        self._waiting = state.waiting
+        self._seen = state.seen
+        self._open = state.speech
+        self._scores = list(state.scores)
+        self._silent_since = state.silent_since
+        self._held = state.held
+        self._floor = state.floor
+        self._flushed = state.flushed
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        before = self.state
+        try:
+            yield
+        except BaseException:
+            self._restore(before)
+            raise
 
     def _score(self, windows: NDArray[np.float32]) -> list[Event]:
         found: list[Event] = []
         for start in range(0, len(windows), BLOCK_WINDOWS):
-            scores, self._state = self._scorer.score(windows[start : start + BLOCK_WINDOWS], self._state)
+            part = windows[start : start + BLOCK_WINDOWS]
+            scores, self._network = self._scorer.score(part, self._network)
             for score in scores.tolist():
                 found += self._step(score)
         return found

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from funasr.arrays import read_only
 from funasr.errors import InputError
 from funasr.vad.options import VadOptions
 
@@ -38,13 +39,47 @@ class SpeechEnd:
 Event: TypeAlias = SpeechStart | SpeechEnd
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EndpointState:
+    """What an Endpointer remembers between calls: small, of constant size. Times are frames of the stream."""
+
+    recent: NDArray[np.bool_]
+    """Labels of the last window since the last reset; False stands for what it has not seen. Read-only."""
+    end_threshold_ms: float
+    speech_noise_thres: float
+    frames: int = 0
+    """Frames seen."""
+    speaking: bool = False
+    """What the window says of the last frame."""
+    silent_frames: int = 0
+    """Frames of silence in a row after the one that turned speech off."""
+    start: int | None = None
+    """First frame of the open segment."""
+    floor: int = 0
+    """First frame that belongs to no segment and has not been given up."""
+    ended: bool = False
+    """detect_mode 0 has its utterance, or has given up; or no more frames will come."""
+    noise_db: float = -100.0
+
+    @classmethod
+    def initial(cls, options: VadOptions) -> EndpointState:
+        return cls(
+            recent=read_only(np.zeros(options.window_size_ms // options.frame_in_ms, dtype=np.bool_)),
+            end_threshold_ms=options.end_threshold_ms,
+            speech_noise_thres=options.speech_noise_thres,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes; constant."""
+        return self.recent.nbytes + 8 * 9
+
+
 class Endpointer:
-    """The state of one stream; small, of constant size, and picklable.
+    """One stream. How the scores are cut into calls never changes the events, only when they come."""
 
-    How the scores are cut into calls never changes the events, only when they come.
-    """
-
-    def __init__(self, options: VadOptions) -> None:
+    def __init__(self, options: VadOptions, state: EndpointState | None = None) -> None:
+        """`state` is that of an Endpointer of the same options, to go on where that one stood."""
         self._options = options
         frame = options.frame_in_ms
         self._window = options.window_size_ms // frame
@@ -55,25 +90,35 @@ class Endpointer:
         self._latency = self._window + lookback
         self._longest = int(options.max_single_segment_time // frame)
 
-        self.end_threshold_ms = options.end_threshold_ms
+        state = EndpointState.initial(options) if state is None else state
+        self.end_threshold_ms = state.end_threshold_ms
         """Silence to count before a segment closes; may be changed between calls."""
-        self.speech_noise_thres = options.speech_noise_thres
+        self.speech_noise_thres = state.speech_noise_thres
         """See VadOptions; may be changed between calls."""
+        self._recent = state.recent
+        self._frames = state.frames
+        self._speaking = state.speaking
+        self._silent_frames = state.silent_frames
+        self._start = state.start
+        self._floor = state.floor
+        self._ended = state.ended
+        self._noise_db = state.noise_db
 
-        self._frames = 0
-        # Labels of the last frames since the last reset; zeros stand for what the window has not seen.
-        self._recent: NDArray[np.bool_] = np.zeros(self._window, dtype=np.bool_)
-        self._speaking = False
-        """What the window says of the last frame."""
-        self._silent_frames = 0
-        """Frames of silence in a row after the one that turned speech off."""
-        self._start: int | None = None
-        """First frame of the open segment."""
-        self._floor = 0
-        """First frame that belongs to no segment and has not been given up."""
-        self._ended = False
-        """detect_mode 0 has its utterance, or has given up."""
-        self._noise_db = -100.0
+    @property
+    def state(self) -> EndpointState:
+        """What is remembered now."""
+        return EndpointState(
+            recent=self._recent,
+            end_threshold_ms=self.end_threshold_ms,
+            speech_noise_thres=self.speech_noise_thres,
+            frames=self._frames,
+            speaking=self._speaking,
+            silent_frames=self._silent_frames,
+            start=self._start,
+            floor=self._floor,
+            ended=self._ended,
+            noise_db=self._noise_db,
+        )
 
     @property
     def in_speech(self) -> bool:
@@ -95,7 +140,7 @@ class Endpointer:
     @property
     def nbytes(self) -> int:
         """Size of what is remembered, in bytes; constant."""
-        return self._recent.nbytes + 8 * 10
+        return self.state.nbytes
 
     def accept(self, p_silence: NDArray[Any], decibels: NDArray[Any] | None = None) -> list[Event]:
         """p_silence (T,) in [0, 1], decibels (T,) or None -> what happened in these frames, in order.
@@ -274,7 +319,7 @@ class _Votes:
 
     def recent(self) -> NDArray[np.bool_]:
         """Labels of the last window, for the next call."""
-        return self._labels[-self._window :].copy()
+        return read_only(self._labels[-self._window :].copy())
 
     def _first(self, frames: NDArray[np.intp], frame: int) -> int:
         at = int(np.searchsorted(frames, frame))

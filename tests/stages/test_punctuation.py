@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -411,3 +412,47 @@ def test_two_thousand_more_texts_and_calls_are_those_of_the_reference(
 
     assert assert_equals_upstream(tmp_path, tmp_path) > 2000
     assert sentences_equal(tmp_path / "sentences.json") == 800
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=30), min_size=1, max_size=8),
+    st.sets(st.integers(0, 8)),
+    st.sets(st.integers(1, 12)),
+)
+def test_a_live_text_pickled_resumed_and_tried_again_reads_the_same(
+    calls: list[list[int]], moves: set[int], failures: set[int]
+) -> None:
+    alphabet, vocabulary = numbered(50)
+    texts = ["".join(alphabet[number - 1] for number in call) for call in calls]
+    turns = iter(range(1, 1000))
+
+    def answer(ids: Ids) -> Ids:
+        return np.asarray(np.where(ids % 11 == 0, END, np.where(ids % 5 == 0, COMMA, NO)))
+
+    def fails_at_times(ids: Ids) -> Ids:
+        if next(turns) in failures:
+            raise RuntimeError("the device is gone")
+        return answer(ids)
+
+    straight = Punctuator(Told(answer), vocabulary, live=True).stream()
+    expected = [straight.accept(text).text for text in texts] + [straight.flush()]
+
+    stream = Punctuator(Told(fails_at_times), vocabulary, live=True).stream()
+    got = []
+    for turn, text in enumerate(texts):
+        if turn in moves:
+            # As another process would: a model of its own.
+            there = Punctuator(Told(fails_at_times), vocabulary, live=True)
+            stream = there.stream(pickle.loads(pickle.dumps(stream.state)))
+        while True:
+            before = stream.state
+            try:
+                got.append(stream.accept(text).text)
+                break
+            except RuntimeError:
+                assert stream.state == before
+    got.append(stream.flush())
+
+    assert got == expected
+    assert stream.nbytes == stream.state.nbytes == 0

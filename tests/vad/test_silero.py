@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from funasr.errors import OptionError
+from funasr.errors import InputError, OptionError
 from funasr.stages.silero import SileroDetector, SileroOptions
 from funasr.vad.segments import finished
 
@@ -118,3 +120,71 @@ def test_no_segment_starts_before_what_the_stream_says_may_be_forgotten() -> Non
 
     assert earliest > 15_000
     assert max(sizes) < 3000
+
+
+@settings(deadline=None, max_examples=50)
+@given(runs, st.lists(st.integers(0, 100_000), max_size=10), st.sets(st.integers(0, 10), max_size=4))
+def test_a_stream_pickled_and_resumed_elsewhere_finds_the_same(
+    parts: list[tuple[float, int]], cuts: list[int], moves: set[int]
+) -> None:
+    samples = sound(*parts)
+    options = SileroOptions(max_single_segment_time=2000, silero_speech_pad_ms=200)
+    stream = SileroDetector(Loudness(), options).stream()
+
+    events = []
+    for turn, part in enumerate(np.split(samples, sorted(cuts))):
+        if turn in moves:
+            stream = SileroDetector(Loudness()).stream(state=pickle.loads(pickle.dumps(stream.state)))
+        events += stream.accept(part)
+    events += SileroDetector(Loudness()).stream(state=stream.state).flush()
+
+    expected = detect(samples, max_single_segment_time=2000, silero_speech_pad_ms=200)
+    assert [(segment.start_ms, segment.end_ms) for segment in finished(events)] == expected
+
+
+def test_a_call_that_failed_may_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = sound((0.1, 600), (0.9, 20), (0.1, 6), (0.9, 500), (0.1, 20), (0.9, 10))
+    scorer = Loudness()
+    stream = SileroDetector(scorer).stream()
+    stream.accept(samples[:1000])
+    before = pickle.dumps(stream.state)
+
+    def fails_in_its_second_block(windows: NDArray[np.float32], state: Any) -> Any:
+        if windows[0, 0] > 0.5 or len(windows) == 1:
+            raise RuntimeError("the device is gone")
+        return Loudness().score(windows, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "score", fails_in_its_second_block)
+        with pytest.raises(RuntimeError):
+            stream.accept(samples[1000:])
+        assert pickle.dumps(stream.state) == before
+    events = stream.accept(samples[1000:])
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "score", fails_in_its_second_block)
+        stream.accept(np.full(10, 0.9, np.float32))
+        with pytest.raises(RuntimeError):
+            stream.flush()
+    events += stream.flush()
+
+    found = [(segment.start_ms, segment.end_ms) for segment in finished(events)]
+    assert found == detect(np.append(samples, np.full(10, 0.9, np.float32)))
+
+
+def test_a_state_of_other_options_or_another_detector_is_refused() -> None:
+    state = SileroDetector(Loudness()).stream().state
+
+    with pytest.raises(InputError, match="other options"):
+        SileroDetector(Loudness()).stream(SileroOptions(silero_threshold=0.7), state=state)
+    with pytest.raises(InputError, match="another detector"):
+        SileroDetector(Loudness()).stream(state=replace(state, network=None))
+
+
+def test_a_flushed_stream_takes_no_more() -> None:
+    stream = SileroDetector(Loudness()).stream()
+    stream.accept(sound((0.9, 20)))
+    assert len(finished(stream.flush())) == 1
+
+    assert stream.flush() == []
+    with pytest.raises(InputError, match="flushed"):
+        stream.accept(sound((0.9, 1)))

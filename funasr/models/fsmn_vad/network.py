@@ -55,6 +55,8 @@ class FsmnVad(nn.Module):
                 chunk = np.require(features[:, block], np.float32, ["C", "W"])
                 logits, state = self(torch.from_numpy(chunk).to(example), state)
                 scores[:, block] = self.silence(logits).float().cpu().numpy()
+            # Copies: views would keep all of the block's activations alive.
+            state = FsmnState(tuple(past.clone() for past in state.pasts))
         return scores, state
 
     def silence(self, logits: Tensor) -> Tensor:
