@@ -20,7 +20,8 @@ import pytest
 import soundfile
 
 from funasr import hub, registry
-from funasr.bin import inference, manifest
+from funasr.bin import inference, manifest, train
+from funasr.config import parse_overrides
 from tests.tiny_models import make_campplus, make_ct_punc
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,6 +134,8 @@ def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
             assert set(arguments) <= targets, line
         elif Path(program).name == "funasr":
             inference._parser().parse_args(arguments)
+        elif program == "funasr-train":
+            assert set(parse_overrides(arguments)) <= {"model", *train.REQUIRED}, line
         elif program == "python":
             assert (ROOT / arguments[0]).is_file(), line
         elif program.startswith("scripts/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from funasr.arrays import Features
+from funasr.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 PADDING = -1
 """Fills targets behind the end of a row."""
@@ -104,4 +108,15 @@ class EpochBatches(Dataset[Batch]):
         return len(self._plan)
 
     def __getitem__(self, number: int) -> Batch:
-        return collate([self._source.load(self._epoch, index) for index in self._plan[number]])
+        """Examples that cannot be read are left out, with a warning. Raises InputError if none is left."""
+        examples: list[Example] = []
+        fault: InputError | None = None
+        for index in self._plan[number]:
+            try:
+                examples.append(self._source.load(self._epoch, index))
+            except InputError as error:
+                logger.warning("left out of its batch: %s", error)
+                fault = error
+        if not examples and fault is not None:
+            raise fault
+        return collate(examples)

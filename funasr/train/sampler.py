@@ -1,4 +1,4 @@
-"""Lengths -> batches of indices: like lengths together, limited by padded size, the same on every rank."""
+"""Lengths -> batches of indices: like lengths together, limited in size, the same on every rank."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from funasr.errors import OptionError
 
+BATCH_TYPES = ("token", "length", "example")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerConfig:
     """Names of `dataset_conf`, where they have one there."""
 
+    batch_type: str = "token"
+    """What batch_size counts: `token` (or `length`) the lengths, padding included; `example` the examples."""
     batch_size: int = 6000
-    """Feature rows in a batch, padding included."""
     batch_size_sample_max: int = 200
     """Examples in a batch, at most."""
     sort_size: int = 1024
@@ -26,6 +29,10 @@ class SamplerConfig:
     shuffle: bool = True
 
     def __post_init__(self) -> None:
+        if self.batch_type not in BATCH_TYPES:
+            raise OptionError(
+                f"dataset_conf.batch_type={self.batch_type!r}: expected {', '.join(map(repr, BATCH_TYPES))}"
+            )
         for name in ("batch_size", "batch_size_sample_max", "sort_size", "max_token_length"):
             if getattr(self, name) < 1:
                 raise OptionError(f"dataset_conf.{name}={getattr(self, name)!r}: expected 1 or more")
@@ -60,15 +67,14 @@ def plan_epoch(
 
 
 def _fill(window: Sequence[int], lengths: NDArray[np.int64], config: SamplerConfig) -> list[list[int]]:
-    """Indices in order of length -> batches whose longest times their number stays within `batch_size`.
-
-    An example that is longer than `batch_size` is a batch of its own.
-    """
+    """Indices in order of length -> batches. An example longer than `batch_size` is one of its own."""
+    by_example = config.batch_type == "example"
+    most = config.batch_size if by_example else config.batch_size_sample_max
     batches: list[list[int]] = []
     current: list[int] = []
     for index in window:
-        full = len(current) >= config.batch_size_sample_max
-        if current and (full or int(lengths[index]) * (len(current) + 1) > config.batch_size):
+        padded = int(lengths[index]) * (len(current) + 1)
+        if current and (len(current) >= most or (not by_example and padded > config.batch_size)):
             batches.append(current)
             current = []
         current.append(index)

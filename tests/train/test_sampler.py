@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from funasr.errors import OptionError
 from funasr.train.sampler import SamplerConfig, plan_epoch
 
 
@@ -57,3 +59,12 @@ def test_epochs_differ_and_repeat_with_the_seed() -> None:
     assert first == plan_epoch(lengths, config, epoch=0, seed=5)
     assert first != plan_epoch(lengths, config, epoch=1, seed=5)
     assert first != plan_epoch(lengths, config, epoch=0, seed=6)
+
+
+def test_batches_can_be_counted_in_examples() -> None:
+    lengths = np.array([500, 3, 400, 1, 2], dtype=np.int64)
+    config = SamplerConfig(batch_type="example", batch_size=2, shuffle=False)
+
+    assert plan_epoch(lengths, config, epoch=0) == [[3, 4], [1, 2], [0]]
+    with pytest.raises(OptionError, match="'example'"):
+        SamplerConfig(batch_type="examples")

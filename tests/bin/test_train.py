@@ -1,0 +1,136 @@
+"""funasr-train, as a user runs it: a small recognizer, a few made-up sounds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from funasr import AutoModel
+from funasr.bin.train import main
+from funasr.train.checkpoint import load_checkpoint
+from tests.tiny_models import WORDS, make_paraformer, talk
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_paraformer(_folder(tmp_path / "model"))
+    for name, count in (("train", 6), ("val", 3)):
+        with open(tmp_path / f"{name}.jsonl", "w") as file:
+            for number in range(count):
+                sound = talk(("loud", 0.8), seed=number)
+                soundfile.write(tmp_path / f"{name}{number}.wav", sound, 16_000)
+                line = {
+                    "key": f"{name}{number}",
+                    "source": f"{name}{number}.wav",
+                    "source_len": 80,
+                    "target": " ".join(WORDS[number % 2 : number % 2 + 2]),
+                }
+                file.write(json.dumps(line) + "\n")
+    return tmp_path
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def train(*more: str) -> int:
+    return main(
+        [
+            "++model=model",
+            "++train_data_set_list=train.jsonl",
+            "++valid_data_set_list=val.jsonl",
+            "++output_dir=out",
+            "++device=cpu",
+            "++train_conf.max_epoch=2",
+            "++dataset_conf.batch_type=example",
+            "++dataset_conf.batch_size=2",
+            "++optim_conf.lr=0.01",
+            "++scheduler_conf.warmup_steps=2",
+            *more,
+        ]
+    )
+
+
+def test_the_output_is_a_model_directory(desk: Path) -> None:
+    assert train() == 0
+
+    names = {path.name for path in (desk / "out").iterdir()}
+    assert {"config.yaml", "configuration.json", "tokens.json", "seg_dict", "model.pt.avg10"} <= names
+    [record] = AutoModel(model="out", disable_pbar=True).generate(input="val0.wav")
+    assert record["key"] == "val0"
+    before = load_checkpoint_of(desk / "model" / "model.pt")
+    after = load_checkpoint(desk / "out" / "model.pt")["state_dict"]
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def load_checkpoint_of(path: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    return loaded
+
+
+def test_a_run_can_go_on_from_its_own_output(desk: Path) -> None:
+    train()
+    again = train("++train_conf.max_epoch=3")
+
+    assert again == 0
+    assert load_checkpoint(desk / "out" / "model.pt")["progress"]["epoch"] == 3
+
+
+def test_frozen_parameters_stay(desk: Path) -> None:
+    assert train("++freeze_param=encoder,decoder.decoders") == 0
+
+    before = load_checkpoint_of(desk / "model" / "model.pt")
+    after = load_checkpoint(desk / "out" / "model.pt")["state_dict"]
+    changed = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "encoder" not in changed
+    assert "predictor" in changed
+
+
+def test_a_sound_that_cannot_be_read_costs_its_example_alone(
+    desk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (desk / "train3.wav").write_bytes(b"broken")
+    assert train() == 0
+    assert "train.jsonl, line 4" in caplog.text
+
+
+def test_check_names_bad_lines_and_builds_nothing(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(desk / "train2.wav", np.zeros(400_000), 16_000)
+    assert train("--check") == 1
+
+    said = capsys.readouterr()
+    assert "train.jsonl, line 3: sound longer than max_source_length=2048" in said.err
+    assert "5 of 6 utterances" in said.out
+    assert not (desk / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["++train_conf.max_epochs=3"], "max_epoch"),
+        (["++dataset_conf.batch_sise=3"], "batch_size"),
+        (["++dataset_conf.batch_type=tokens"], "'token'"),
+        (["++optim=adamx"], "adam"),
+        (["++train_conf.use_deepspeed=true"], "use_deepspeed"),
+        (["++train_data_set_list=no.jsonl"], "no data list 'no.jsonl'"),
+        (["++dataset_conf.max_source_length=10"], "nothing to learn from"),
+        (["++freeze_param=encode"], "no such parameters"),
+        (["++model=bundled-vad"], "no training of 'FsmnVADStreaming'"),
+        (["++output_dir=null"], "++output_dir"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    desk: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(*more) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
