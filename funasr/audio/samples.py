@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from funasr.arrays import Samples
 from funasr.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,33 @@ def array_samples(value: Any) -> NDArray[np.float32]:
             "data_type='fbank'."
         )
     return _to_float(array)
+
+
+def live_samples(value: Any) -> Samples:
+    """A piece of a live stream: a mono array or tensor (N,) of float or integer samples -> (N,) float32.
+
+    The pieces of a stream must be read alike whatever is in each, so floats are in [-1, 1] and are never
+    guessed to be something else. NaN and infinity become 0.
+    Raises InputError for anything else.
+    """
+    array = to_numpy(value)
+    if array.ndim != 1:
+        raise InputError(
+            f"a live stream takes mono samples (N,), not an array of shape {array.shape}; mix or choose a "
+            "channel first"
+        )
+    if array.size == 0:
+        return np.zeros(0, np.float32)
+    if array.dtype.kind != "f":
+        return _to_float(array)
+    peak = finite_peak(samples := array.astype(np.float32, copy=False))
+    if peak > LOUDEST_FLOAT:
+        raise InputError(
+            f"float samples of a live stream are in [-1, 1], and these reach {peak:.4g}. Divide int16 values "
+            "by 32768, or pass them as int16"
+        )
+    finite = np.isfinite(samples)
+    return samples if finite.all() else np.where(finite, samples, np.float32(0))
 
 
 def _to_float(array: NDArray[Any]) -> NDArray[np.float32]:

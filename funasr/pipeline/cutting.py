@@ -46,10 +46,21 @@ class DetectedSegments:
 class SampleBuffer:
     """The last stretch of a recording: appended at one end, forgotten at the other, cut anywhere between."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, held: Samples | None = None, first: int = 0) -> None:
+        """`held` and `first` are those of a buffer that this one goes on from."""
         self._rate = rate
-        self._held: Samples = np.zeros(0, np.float32)
-        self._first = 0  # absolute index of _held[0]
+        self._held: Samples = np.zeros(0, np.float32) if held is None else held
+        self._first = first
+
+    @property
+    def held(self) -> Samples:
+        """What is not forgotten; never written to."""
+        return self._held
+
+    @property
+    def first(self) -> int:
+        """The number of samples forgotten."""
+        return self._first
 
     @property
     def end(self) -> int:
@@ -61,8 +72,11 @@ class SampleBuffer:
 
     def cut(self, start_ms: int, end_ms: int) -> Samples:
         """A copy of [start_ms, end_ms), shorter where the recording ends before."""
-        start = max(start_ms * self._rate // 1000 - self._first, 0)
-        return self._held[start : max(end_ms * self._rate // 1000 - self._first, 0)].copy()
+        return self.between(start_ms * self._rate // 1000, end_ms * self._rate // 1000)
+
+    def between(self, start: int, stop: int) -> Samples:
+        """The same by sample numbers."""
+        return self._held[max(start - self._first, 0) : max(stop - self._first, 0)].copy()
 
     def forget_before(self, ms: int) -> None:
         drop = min(ms * self._rate // 1000, self.end) - self._first
