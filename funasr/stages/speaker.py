@@ -102,10 +102,14 @@ class SpeakerEncoder:
             voices[[index for index, _ in group]] = found
         return voices
 
+    @property
+    def shortest(self) -> int:
+        """Speech of fewer samples has no voice."""
+        return self._fbank.config.window_samples + (self.network.min_frames - 1) * self._hop
+
     def require_voice(self, samples: Samples) -> None:
         """Raises InputError for speech that is too short to have a voice."""
-        shortest = self._fbank.config.window_samples + (self.network.min_frames - 1) * self._hop
-        if len(samples) < shortest:
+        if len(samples) < self.shortest:
             raise InputError(
                 f"{len(samples) * 1000 // self.rate} ms of sound are too short to tell a voice; give "
                 "some seconds of speech"
