@@ -16,23 +16,26 @@ from funasr.audio.load import AudioStream, open_audio
 from funasr.auto import build
 from funasr.auto.align import align_items
 from funasr.auto.detect import detect_items, feed, is_live
+from funasr.auto.hear import chunk_shape, hear, is_live_speech
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
 from funasr.auto.punctuate import punctuate_items, punctuate_live
-from funasr.auto.rewrite import HotwordReporter, matches, repair_rules, rewriter
+from funasr.auto.records import record_of
+from funasr.auto.rewrite import HotwordReporter, rewriter
 from funasr.auto.voices import embed_items, similarity, speaker_options
 from funasr.config import merge
 from funasr.errors import InputError, OptionError
 from funasr.pipeline.batching import BatchLimits, plan_batches
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
 from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress, Recognizer
-from funasr.result import Transcript, main_speaker
+from funasr.pipeline.recordings import stream_recordings
+from funasr.result import Transcript
 from funasr.speakers.cluster import ClusterOptions, require_scikit_learn
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
-from funasr.text.sentences import make_sentences
+from funasr.stages.streaming import ParaformerStreamer
 
 logger = logging.getLogger(__name__)
 
@@ -152,25 +155,20 @@ class AutoModel:
             return punctuate_items(self._main.punctuator, self._items(input, options), options)
         if self._main.encoder is not None:
             return embed_items(self._main.encoder, self._items(input, options), options)
-        records = []
+        recognizer = self._main.recognizer
+        if isinstance(recognizer, ParaformerStreamer) and is_live_speech(input, options):
+            if self._vad is not None or self._spk is not None:
+                raise OptionError(
+                    "cache= feeds a live stream to the recognizer alone: leave out vad_model and spk_model"
+                )
+            return [hear(recognizer, self.punc_model, input, options)]
         reporter = None
-        if options.return_hotword_report and self._main.recognizer is not None:
-            reporter = HotwordReporter(self._main.recognizer, options)
+        if options.return_hotword_report and recognizer is not None:
+            reporter = HotwordReporter(recognizer, options)
+        speakers = self._spk is not None and options.return_spk_res
         with progress_bar(enabled=not options.disable_pbar) as bar:
-            for transcript in self._recognize(self._items(input, options), options, bar):
-                record = transcript.to_dict()
-                if options.return_raw_text:
-                    record["raw_text"] = transcript.raw_text
-                if options.sentence_timestamp or (self._spk is not None and options.return_spk_res):
-                    record["sentence_info"] = _sentence_info(transcript, options)
-                if options.return_spk_center and transcript.speaker_centres:
-                    record["spk_embedding_center"] = np.array(transcript.speaker_centres, dtype=np.float32)
-                if options.return_postprocess_hotword_matches and repair_rules(options):
-                    record["postprocess_hotword_matches"] = matches(transcript)
-                if reporter is not None:
-                    record["hotwords"] = reporter.report(transcript)
-                records.append(record)
-        return records
+            results = self._recognize(self._items(input, options), options, bar)
+            return [record_of(transcript, options, reporter, speakers=speakers) for transcript in results]
 
     __call__ = generate
 
@@ -229,14 +227,30 @@ class AutoModel:
                 f"data_type is {options.data_type!r}; {self._main.name!r} takes sound, or features as 'fbank'"
             )
         decode = self._decode_options(recognizer, options)
+        speakers = self._spk is not None and options.return_spk_res
+        if isinstance(recognizer, ParaformerStreamer):
+            recognizer = recognizer.with_shape(chunk_shape(options, recognizer.shape))
         with ExitStack() as stack:
             output = stack.enter_context(OutputDir(options.output_dir)) if options.output_dir else None
             if options.data_type == "fbank":
-                if self._spk is not None and options.return_spk_res:
+                if speakers:
                     raise OptionError("features tell no voices apart: give sound, or return_spk_res=False")
+                if isinstance(recognizer, ParaformerStreamer):
+                    raise InputError(f"{self._main.name!r} is a streaming model, and takes sound only")
                 results = _recognize_features(
                     recognizer, items, decode, options.batch_limits, self.punc_model
                 )
+            elif isinstance(recognizer, ParaformerStreamer) and self._vad is None and not speakers:
+                results = stream_recordings(
+                    recognizer,
+                    items,
+                    self._opener(recognizer.rate, options),
+                    decode,
+                    raise_errors=options.on_error == "raise",
+                    on_progress=on_progress,
+                )
+                if self.punc_model is not None:
+                    results = (marked for one in results for marked in self.punc_model.mark_words([one]))
             else:
                 pipeline = OfflinePipeline(
                     recognizer, self._new_detector_stream(options), self.punc_model, self.spk_model
@@ -262,7 +276,7 @@ class AutoModel:
                 logger.warning(
                     "model %r takes no hotwords; paraformer-zh does. They are ignored.", self._main.name
                 )
-        times = options.pred_timestamp or bool(options.output_timestamp) or options.return_time_stamps
+        times = options.times
         if options.output_timestamp is None and self._spk is not None and options.return_spk_res:
             times = True
         if isinstance(recognizer, SenseVoiceRecognizer):
@@ -306,7 +320,8 @@ class AutoModel:
     def _opener(self, rate: int, options: CallOptions) -> Callable[[Item], AudioStream]:
         def open_sound(item: Item) -> AudioStream:
             sound = open_audio(item.source, rate, source_rate=options.fs, channels=options.channels)
-            if self._vad is None and sound.duration is not None and sound.duration > LONG_WITHOUT_VAD_S:
+            whole = self._vad is None and not isinstance(self._main.recognizer, ParaformerStreamer)
+            if whole and sound.duration is not None and sound.duration > LONG_WITHOUT_VAD_S:
                 logger.warning(
                     "%s is %.0f s long and goes through the network in one piece; vad_model='fsmn-vad' "
                     "would cut it into sentences",
@@ -362,32 +377,3 @@ def _recognize_features(
         found |= zip(batch, recognizer.recognize_features(features, lengths[batch], decode), strict=True)
     results = [replace(found[index], key=item.key) for index, item in enumerate(items)]
     yield from results if punctuator is None else punctuator.mark_words(results)
-
-
-def _sentence_info(transcript: Transcript, options: CallOptions) -> list[dict[str, Any]]:
-    """One entry a sentence, or a speech segment that has words: upstream's keys, times in ms."""
-    if transcript.punctuated and transcript.timed and options.spk_mode == "punc_segment":
-        return [
-            sentence.to_dict(english=options.en_post_proc, raw_text=options.return_raw_text)
-            for sentence in make_sentences(transcript)
-        ]
-    sentences = []
-    for segment in transcript.segments:
-        first, stop = segment.first_token, segment.stop_token
-        if first == stop:
-            continue
-        text = transcript.text_of(first, stop)
-        sentence: dict[str, Any] = {
-            "text": text,
-            "sentence": text,
-            "start": segment.start_ms,
-            "end": segment.end_ms,
-        }
-        if transcript.timed:
-            tokens = transcript.tokens[first:stop]
-            sentence["timestamp"] = [[token.start_ms, token.end_ms] for token in tokens]
-        speaker = main_speaker(transcript.tokens[first:stop])
-        if speaker is not None:
-            sentence["spk"] = speaker
-        sentences.append(sentence)
-    return sentences

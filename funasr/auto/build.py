@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from funasr import hub, registry
 from funasr.aliases import find_alias
@@ -25,6 +25,7 @@ from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer
 from funasr.stages.silero import SileroOptions
 from funasr.stages.speaker import SpeakerEncoder
+from funasr.stages.streaming import ParaformerStreamer
 from funasr.stages.vad import SpeechDetector
 from funasr.text.marks import MarkTable
 from funasr.text.tokenizer import SentencepieceTokenizer, Tokenizer, open_tokenizer
@@ -38,11 +39,15 @@ PUNC_CLASSES = frozenset({"CTTransformer", "CTTransformerStreaming"})
 TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
 SPEAKER_CLASSES = frozenset({"CAMPPlus", "ERes2NetV2"})
 SENSE_VOICE_CLASS = "SenseVoiceSmall"
+STREAMING_CLASS = "ParaformerStreaming"
 ALIGNER_CLASS = "MonotonicAligner"
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
 WORDS_OF_CHARACTER_MODELS = 300_000
 """A larger vocabulary has Chinese words, which need a dictionary to be found."""
 TORCH_COMMAND = 'pip install "funasr[torch]"'
+
+
+AnyRecognizer: TypeAlias = ParaformerRecognizer | SenseVoiceRecognizer | ParaformerStreamer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ class Loaded:
     path: Path | None
     """The model's directory; None for a detector that comes as a Python package."""
     config: Mapping[str, Any]
-    recognizer: ParaformerRecognizer | SenseVoiceRecognizer | None = None
+    recognizer: AnyRecognizer | None = None
     detector: Detector | None = None
     punctuator: Punctuator | None = None
     aligner: Aligner | None = None
@@ -215,7 +220,7 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     tokenizer = build_tokenizer(directory)
     network = _network(directory, options.load, tokenizer.vocab_size, frontend.output_size)
     frame_ms = frontend.config.frame_shift * frontend.config.lfr_n
-    recognizer: ParaformerRecognizer | SenseVoiceRecognizer
+    recognizer: AnyRecognizer
     if directory.model == ALIGNER_CLASS:
         aligner = Aligner(network, frontend, tokenizer, frame_ms=frame_ms)
         return Loaded(name=options.model, path=directory.path, config=raw, aligner=aligner)
@@ -223,6 +228,8 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
         if not isinstance(tokenizer, SentencepieceTokenizer):
             raise ModelFilesError(f"{directory.path}: a {SENSE_VOICE_CLASS} needs a SentencePiece vocabulary")
         recognizer = SenseVoiceRecognizer(network, frontend, tokenizer, frame_ms=frame_ms)
+    elif directory.model == STREAMING_CLASS:
+        recognizer = ParaformerStreamer(network, frontend, tokenizer)
     else:
         spaced = directory.model in TIMED_CLASSES
         recognizer = ParaformerRecognizer(network, frontend, tokenizer, spaced=spaced, frame_ms=frame_ms)

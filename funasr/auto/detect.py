@@ -99,14 +99,14 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
         stream = cache[STREAM_KEY] = detector.stream(chosen, chunk_ms=size)
     if not isinstance(stream, DetectorStream):
         raise InputError("cache belongs to another model; begin every stream with cache={}")
-    events = stream.accept(_chunk(input, detector.fs, options.fs))
+    events = stream.accept(piece_of_sound(input, detector.fs, options.fs))
     if options.is_final:
         events += stream.flush()
         cache.clear()
     return {"key": str(options.key or "stream"), "value": stream_pairs(events)}
 
 
-def _chunk(input: Any, rate: int, source_rate: int | None) -> Samples:
+def piece_of_sound(input: Any, rate: int, source_rate: int | None) -> Samples:
     """A piece of a live stream as samples. Rates must agree: pieces cannot be resampled one by one."""
     if source_rate is not None and source_rate != rate:
         raise InputError(f"a live stream must come at {rate} Hz, not fs={source_rate}; resample it first")

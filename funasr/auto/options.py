@@ -133,6 +133,11 @@ class CallOptions:
     is_final: bool | None = None
     is_streaming_input: bool | None = None
     chunk_size: Any = None
+    """Of a detector milliseconds; of a streaming recognizer [left, size, right] in rows of 60 ms."""
+    encoder_chunk_look_back: int | None = None
+    """Chunks that a streaming recognizer's encoder remembers, -1 for all of them; 0 unless given."""
+    decoder_chunk_look_back: int | None = None
+    """Chunks that its decoder remembers; 0 unless given."""
     # the call
     on_error: Literal["record", "raise"] = "record"
     output_dir: str | Path | None = None
@@ -157,6 +162,11 @@ class CallOptions:
             batch_size_s=self.batch_size_s or defaults.batch_size_s,
             batch_size_threshold_s=self.batch_size_threshold_s or defaults.batch_size_threshold_s,
         )
+
+    @property
+    def times(self) -> bool:
+        """Times were asked for, by any of their names."""
+        return self.pred_timestamp or bool(self.output_timestamp) or self.return_time_stamps
 
     @property
     def itn(self) -> bool:

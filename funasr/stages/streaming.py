@@ -124,6 +124,14 @@ class ParaformerStreamer:
             raise InputError(f"the state is that of a stream of {state.shape}; it cannot go on with {shape}")
         return ParaformerStream(self, state)
 
+    def with_shape(self, shape: ChunkShape) -> ParaformerStreamer:
+        """The same recognizer; its streams have that shape unless they are given another."""
+        if shape == self.shape:
+            return self
+        return ParaformerStreamer(
+            self.network, self.frontend, self.tokenizer, shape=shape, spaced=self.spaced
+        )
+
     def stride(self, shape: ChunkShape) -> int:
         """Samples of a stride."""
         return shape.size * self.row_samples
