@@ -6,15 +6,20 @@ true embedding of some of those (the glancing sampler), and is what learns. B ba
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
+from funasr.models.paraformer.chunks import ChunkLayout, ChunkRecipe, encode
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.network import Encoded, Paraformer
-from funasr.nn.cif import CifPredictorV3, Prediction
-from funasr.nn.layers import frame_mask
+from funasr.nn.cif import CifPredictorV3, Prediction, token_bounds, weigh
+from funasr.nn.layers import Padding, frame_mask
 from funasr.nn.losses import accuracy, label_smoothing_loss, quantity_loss
 from funasr.nn.specaug import spec_augment
+
+Decode = Callable[[Tensor], Tensor]
 
 
 class ParaformerLoss:
@@ -35,15 +40,14 @@ class ParaformerLoss:
         if model.training and config.specaug is not None:
             features = spec_augment(features, config.specaug)
         labels, counts = with_end(targets, target_lengths, config)
-        encoded = model.encode(features, lengths)
-        predicted: Prediction = model.predictor(encoded.memory, lengths, counts)
+        encoded, predicted, decode = self._listen(model, features, lengths, counts)
         with torch.no_grad():
-            first = model.decoder.logits(model.decode(predicted.embeds, counts, encoded))
+            first = model.decoder.logits(decode(predicted.embeds))
         embeds = predicted.embeds
         if model.training and config.sampling_ratio > 0:
             shown = glance(first, labels, counts, config.sampling_ratio, config.ignore_id)
             embeds = torch.where(shown[:, :, None], self._true_embeds(model, labels).to(embeds.dtype), embeds)
-        logits = model.decoder.logits(model.decode(embeds, counts, encoded))
+        logits = model.decoder.logits(decode(embeds))
         loss_att = label_smoothing_loss(
             logits,
             labels,
@@ -62,6 +66,14 @@ class ParaformerLoss:
         stats |= {"loss": loss, "tokens": counts.sum()}
         return loss, {name: value.detach() for name, value in stats.items()}
 
+    def _listen(
+        self, model: Paraformer, features: Tensor, lengths: Tensor, counts: Tensor
+    ) -> tuple[Encoded, Prediction, Decode]:
+        """Everything in front of the decoder, and the decoder as a function of (B, U, D) embeddings alone."""
+        encoded = model.encode(features, lengths)
+        predicted: Prediction = model.predictor(encoded.memory, lengths, counts)
+        return encoded, predicted, lambda embeds: model.decode(embeds, counts, encoded)
+
     def _quantity(self, predicted: Tensor, counts: Tensor) -> Tensor:
         return quantity_loss(predicted, counts, normalize_length=self.config.length_normalized_loss)
 
@@ -74,6 +86,53 @@ class ParaformerLoss:
             assert model.decoder.output_layer is not None
             return model.decoder.output_layer.weight[ids]
         return model.decoder.embedded(ids)
+
+
+class ParaformerStreamingLoss(ParaformerLoss):
+    """The same of a model that hears blocks. Each batch draws a recipe; evaluation takes the first."""
+
+    def __init__(self, config: ParaformerConfig, recipes: Sequence[ChunkRecipe]) -> None:
+        super().__init__(config)
+        self.recipes = tuple(recipes)
+
+    def _listen(
+        self, model: Paraformer, features: Tensor, lengths: Tensor, counts: Tensor
+    ) -> tuple[Encoded, Prediction, Decode]:
+        drawn = int(torch.randint(len(self.recipes), ())) if model.training else 0
+        layout = ChunkLayout.trained(lengths, self.recipes[drawn], self.config.encoder.kernel_size)
+        memory = encode(model.encoder, features, layout)
+        rows = layout.collect(memory)
+        with torch.autocast(memory.device.type, enabled=False):
+            everywhere = torch.full_like(lengths, memory.shape[1])
+            alphas = layout.collect(model.predictor.weights(memory.float(), everywhere)[:, :, None]).squeeze(
+                2
+            )
+            predicted = dealt(rows.float(), alphas, counts)
+            fired = firing_frames(predicted.alphas, counts)
+        tokens = Padding.of(counts, fired.shape[1], memory.dtype)
+        keys = layout.for_tokens(fired, memory.dtype)
+
+        def decode(embeds: Tensor) -> Tensor:
+            hidden: Tensor = model.decoder(embeds.to(memory.dtype), tokens, memory, keys)
+            return hidden
+
+        return Encoded(rows, lengths, None), predicted, decode
+
+
+def dealt(memory: Tensor, alphas: Tensor, counts: Tensor) -> Prediction:
+    """memory (B, T, D), alphas (B, T) -> the tokens when each row's weights are scaled to its count (B,)."""
+    quantity = alphas.sum(dim=1)
+    scaled = alphas * (counts / quantity.clamp(min=1e-6))[:, None]
+    size = int(counts.max())
+    embeds = weigh(memory, token_bounds(scaled, counts), size) * frame_mask(counts, size)[:, :, None]
+    return Prediction(embeds, counts, scaled, quantity)
+
+
+def firing_frames(alphas: Tensor, counts: Tensor) -> Tensor:
+    """alphas (B, T) that sum to counts (B,) or more -> (B, U) the frame in which each token is full."""
+    units = torch.arange(1, int(counts.max()) + 1, device=alphas.device).expand(len(alphas), -1)
+    sums = token_bounds(alphas, counts)[:, 1:].contiguous()
+    return torch.searchsorted(sums, units.to(sums.dtype).contiguous()).clamp(max=alphas.shape[1] - 1)
 
 
 def with_end(targets: Tensor, lengths: Tensor, config: ParaformerConfig) -> tuple[Tensor, Tensor]:
