@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from funasr.audio.inputs import Item, expand_input
 from funasr.audio.load import AudioStream, open_audio
 from funasr.auto import build
 from funasr.auto.align import align_items
 from funasr.auto.detect import detect_items, feed, is_live
+from funasr.auto.features import recognize_features
 from funasr.auto.hear import chunk_shape, hear, is_live_speech
+from funasr.auto.live import open_stream, open_two_pass
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
@@ -26,14 +26,14 @@ from funasr.auto.rewrite import HotwordReporter, rewriter
 from funasr.auto.voices import embed_items, similarity, speaker_options
 from funasr.config import merge
 from funasr.errors import InputError, OptionError
-from funasr.pipeline.batching import BatchLimits, plan_batches
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
 from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress, Recognizer
 from funasr.pipeline.recordings import stream_recordings
+from funasr.pipeline.stream import RecognitionStream, StreamState
+from funasr.pipeline.twopass import TwoPassStream
 from funasr.result import Transcript
 from funasr.speakers.cluster import ClusterOptions, require_scikit_learn
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
-from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
 from funasr.stages.streaming import ParaformerStreamer
 
@@ -181,6 +181,40 @@ class AutoModel:
             raise OptionError(f"{self._main.name!r} does not transcribe speech; use generate()")
         return self._recognize(self._items(input, options), options, on_progress)
 
+    def stream(self, *, state: StreamState | None = None, **cfg: Any) -> RecognitionStream:
+        """A live stream of a streaming recognizer, with the detector and the punctuation model there are.
+
+        Options are those of `generate`; chunks and memory are [0, 10, 5], 4 and 1 unless given. `state`: that
+        of another stream of the same models and options, to go on where that one stood.
+        """
+        options = self._call_options(cfg)
+        return open_stream(
+            self._main.name, self._main.recognizer, self.vad_model, self.punc_model, options, state
+        )
+
+    def two_pass(
+        self, draft: AutoModel | None = None, *, state: StreamState | None = None, **cfg: Any
+    ) -> TwoPassStream:
+        """A live stream in which each utterance is recognized when it ends, `draft` saying so far meanwhile.
+
+        Needs a `vad_model`. `draft` is an AutoModel of a streaming recognizer, whose detector and punctuation
+        are not used. With a `spk_model` every utterance has a speaker. Else as `stream`.
+        """
+        options = self._call_options(cfg)
+        recognizer = self._main.recognizer
+        if recognizer is None:
+            raise OptionError(f"{self._main.name!r} does not turn speech into words; two_pass() needs that")
+        return open_two_pass(
+            recognizer,
+            self.vad_model,
+            self.punc_model,
+            self.spk_model,
+            draft and draft.model,
+            self._decode_options(recognizer, options),
+            options,
+            state,
+        )
+
     def verify(self, first: Any, second: Any, *, fs: int | None = None) -> float:
         """How alike the voices in two sounds are: the cosine of their embeddings, -1 to 1.
 
@@ -237,9 +271,7 @@ class AutoModel:
                     raise OptionError("features tell no voices apart: give sound, or return_spk_res=False")
                 if isinstance(recognizer, ParaformerStreamer):
                     raise InputError(f"{self._main.name!r} is a streaming model, and takes sound only")
-                results = _recognize_features(
-                    recognizer, items, decode, options.batch_limits, self.punc_model
-                )
+                results = recognize_features(recognizer, items, decode, options.batch_limits, self.punc_model)
             elif isinstance(recognizer, ParaformerStreamer) and self._vad is None and not speakers:
                 results = stream_recordings(
                     recognizer,
@@ -356,24 +388,3 @@ def _without_cb_kwargs(sub: SubModel | None) -> tuple[dict[str, Any], SubModel |
     given = sub.kwargs.get("cb_kwargs") or {}
     ClusterOptions.from_official(given)
     return dict(given), replace(sub, kwargs=rest)
-
-
-def _recognize_features(
-    recognizer: ParaformerRecognizer | SenseVoiceRecognizer,
-    items: Sequence[Item],
-    decode: DecodeOptions,
-    limits: BatchLimits,
-    punctuator: Punctuator | None,
-) -> Iterator[Transcript]:
-    """Features that are there already, in batches of similar length."""
-    lengths = np.asarray([len(item.source) for item in items], dtype=np.int64)
-    found: dict[int, Transcript] = {}
-    # Batches are planned in milliseconds; released front ends have a row every 60.
-    for batch in plan_batches([int(length) * 60 for length in lengths], limits):
-        width = items[batch[0]].source.shape[1]
-        features = np.zeros((len(batch), int(lengths[batch].max()), width), dtype=np.float32)
-        for row, index in enumerate(batch):
-            features[row, : lengths[index]] = items[index].source
-        found |= zip(batch, recognizer.recognize_features(features, lengths[batch], decode), strict=True)
-    results = [replace(found[index], key=item.key) for index, item in enumerate(items)]
-    yield from results if punctuator is None else punctuator.mark_words(results)

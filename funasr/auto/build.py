@@ -17,6 +17,7 @@ from funasr.errors import FunASRError, MissingDependencyError, ModelFilesError, 
 from funasr.features.config import FrontendConfig
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
+from funasr.pipeline.engine import StepEngine
 from funasr.stages.aligner import Aligner
 from funasr.stages.detector import Detector
 from funasr.stages.paraformer import ParaformerRecognizer
@@ -229,7 +230,7 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
             raise ModelFilesError(f"{directory.path}: a {SENSE_VOICE_CLASS} needs a SentencePiece vocabulary")
         recognizer = SenseVoiceRecognizer(network, frontend, tokenizer, frame_ms=frame_ms)
     elif directory.model == STREAMING_CLASS:
-        recognizer = ParaformerStreamer(network, frontend, tokenizer)
+        recognizer = ParaformerStreamer(StepEngine(network), frontend, tokenizer)
     else:
         spaced = directory.model in TIMED_CLASSES
         recognizer = ParaformerRecognizer(network, frontend, tokenizer, spaced=spaced, frame_ms=frame_ms)

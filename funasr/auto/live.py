@@ -1,0 +1,124 @@
+"""The models of an AutoModel, and what it was told -> live streams that tell events (pipeline/events.py)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from funasr.auto.hear import chunk_shape
+from funasr.auto.options import CallOptions
+from funasr.auto.rewrite import Rewriter, rewriter
+from funasr.auto.voices import enrol
+from funasr.errors import OptionError
+from funasr.pipeline.offline import Recognizer
+from funasr.pipeline.stream import Marker, RecognitionStream, StreamOptions, StreamState
+from funasr.pipeline.twopass import TwoPassStream
+from funasr.result import Transcript
+from funasr.stages.detector import Detector
+from funasr.stages.live_speaker import LiveSpeakerOptions, LiveSpeakers
+from funasr.stages.paraformer import DecodeOptions
+from funasr.stages.protocols import ChunkShape
+from funasr.stages.sense_voice import SenseVoiceRecognizer
+from funasr.stages.speaker import SpeakerEncoder
+from funasr.stages.streaming import ParaformerStreamer
+
+logger = logging.getLogger(__name__)
+
+LIVE_SHAPE = ChunkShape(encoder_look_back=4, decoder_look_back=1)
+"""As the documentation's examples have it: 600 ms, 300 ms of look-ahead, and some memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Sets marks, and writes words in another way: what follows recognition in `generate` too."""
+
+    marker: Marker | None
+    rewriter: Rewriter
+
+    def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
+        marked = list(transcripts) if self.marker is None else self.marker.mark_words(transcripts)
+        return [self.rewriter.rewrite(transcript) for transcript in marked]
+
+
+def open_stream(
+    name: str,
+    recognizer: Any,
+    detector: Detector | None,
+    marker: Marker | None,
+    options: CallOptions,
+    state: StreamState | None,
+) -> RecognitionStream:
+    """Raises OptionError where the recognizer is none for streams, or options make no sense for one."""
+    if not isinstance(recognizer, ParaformerStreamer):
+        raise OptionError(
+            f"{name!r} does not recognize speech while it is spoken; 'paraformer-zh-streaming' does. "
+            "two_pass() recognizes each utterance when it has ended"
+        )
+    if options.hotword is not None or options.hotwords is not None:
+        logger.warning("model %r takes no hotwords, and they are ignored; two_pass() uses them", name)
+    return RecognitionStream(
+        recognizer,
+        detector,
+        _after(recognizer, marker, options),
+        options=_stream_options(recognizer, detector, options),
+        state=state,
+    )
+
+
+def open_two_pass(
+    recognizer: Recognizer,
+    detector: Detector | None,
+    marker: Marker | None,
+    encoder: SpeakerEncoder | None,
+    draft: Any,
+    decode: DecodeOptions,
+    options: CallOptions,
+    state: StreamState | None,
+) -> TwoPassStream:
+    """Raises OptionError without a detector, for a draft that is none, and for options that make no sense."""
+    if detector is None:
+        raise OptionError("two_pass() needs a vad_model to tell where an utterance ends; 'fsmn-vad' is one")
+    if draft is not None and not isinstance(draft, ParaformerStreamer):
+        raise OptionError(
+            "draft must be an AutoModel of a streaming recognizer: "
+            "draft=AutoModel(model='paraformer-zh-streaming')"
+        )
+    return TwoPassStream(
+        recognizer,
+        detector,
+        _after(recognizer, marker, options),
+        _speakers(encoder, options),
+        draft=draft,
+        decode=decode,
+        options=_stream_options(draft, detector, options),
+        state=state,
+    )
+
+
+def _stream_options(
+    streamer: ParaformerStreamer | None, detector: Detector | None, options: CallOptions
+) -> StreamOptions:
+    if options.vad and detector is None:
+        raise OptionError(f"{next(iter(options.vad))!r} needs a vad_model, and there is none")
+    return StreamOptions(
+        vad=None if detector is None else detector.options.override(options.vad),
+        shape=None if streamer is None else chunk_shape(options, LIVE_SHAPE),
+    )
+
+
+def _after(recognizer: Any, marker: Marker | None, options: CallOptions) -> Marker:
+    writes_digits = isinstance(recognizer, SenseVoiceRecognizer)
+    return _Written(marker, rewriter(options, writes_digits=writes_digits))
+
+
+def _speakers(encoder: SpeakerEncoder | None, options: CallOptions) -> LiveSpeakers | None:
+    if encoder is None:
+        if options.speakers:
+            raise OptionError("speakers needs a spk_model, and there is none; spk_model='cam++' is one")
+        return None
+    if not options.return_spk_res:
+        return None
+    chosen = LiveSpeakerOptions(enrolled=enrol(encoder, options), enrolled_thr=options.speakers_threshold)
+    return LiveSpeakers(encoder, chosen)
