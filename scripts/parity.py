@@ -5,7 +5,8 @@
 DIR holds random model directories KIND-SIZE. FUNASR_REFERENCE_PYTHON names a Python with upstream installed;
 this file runs itself there as a worker that computes upstream's half. Contextual and ERes2NetV2 have no such
 directory: one is made here, with random weights. Batch 1 throughout: upstream's larger batches depend on the
-padding. This file compares the Paraformers; parity_companions.py all that stands beside a recognizer.
+padding. This file compares the Paraformers, parity_streaming.py the one that hears chunks; parity_companions.py
+compares all that stands beside a recognizer.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import parity_companions
+import parity_streaming
 from parity_table import Line, ask_reference, largest, print_table, read_clips, upstream, work
 
 CLASSES = {
@@ -275,7 +277,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--audio", type=Path, nargs="+", default=[])
     parser.add_argument("--size", action="append", choices=["tiny", "full"])
-    parser.add_argument("--kind", action="append", choices=[*CLASSES, *parity_companions.KINDS])
+    parser.add_argument(
+        "--kind", action="append", choices=[*CLASSES, *parity_streaming.KINDS, *parity_companions.KINDS]
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -283,11 +287,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         work(options.worker)
         return 0
     lines: list[Line] = []
-    kinds = options.kind or [*CLASSES, *parity_companions.KINDS]
+    kinds = options.kind or [*CLASSES, *parity_streaming.KINDS, *parity_companions.KINDS]
     with tempfile.TemporaryDirectory() as made:
         for size in options.size or ["tiny"]:
             for kind in kinds:
                 directory = options.models / f"{kind}-{size}"
+                if kind in parity_streaming.KINDS:
+                    lines += parity_streaming.compare(
+                        kind, options.models, size, options.audio, options.threads
+                    )
+                    continue
                 if kind in parity_companions.KINDS:
                     lines += parity_companions.compare(
                         kind, options.models, size, options.audio, options.threads

@@ -66,6 +66,13 @@ SEACO_DECODER = {
     "use_output_layer": False,
     "wo_input_layer": True,
 }
+CHUNKS = {
+    "chunk_size": [12, 15],
+    "stride": [8, 10],
+    "pad_left": [0, 0],
+    "encoder_att_look_back_factor": [4, 4],
+    "decoder_att_look_back_factor": [1, 1],
+}
 CLASSES = ("Paraformer", "BiCifParaformer", "SeacoParaformer", "ContextualParaformer")
 PHRASE_COUNTS = (0, 3, 300)
 """How many hotwords the golden runs had. Of the 300 the reference does not list "no hotword" twice."""
@@ -94,6 +101,10 @@ def config(name: str) -> dict[str, Any]:
         raw["model_conf"] |= {"inner_dim": SIZE}
         raw["decoder"] = "ContextualParaformerDecoder"
         raw["decoder_conf"] |= {"num_blocks": 3, "att_layer_num": 3}
+    if name == "ParaformerStreaming":
+        raw["encoder"] = "SANMEncoderChunkOpt"
+        raw["encoder_conf"] |= CHUNKS | {"input_layer": "pe_online"}
+        raw["decoder_conf"] |= {"num_blocks": 2, "sanm_shfit": 5}
     return raw
 
 
@@ -126,3 +137,27 @@ def phrases(count: int) -> list[list[int]]:
     """That many hotwords of 1 to 4 ids."""
     rng = np.random.default_rng(count)
     return [rng.integers(3, VOCAB - 8, rng.integers(1, 5)).tolist() for _ in range(count)]
+
+
+STREAMS = (
+    # left, new and right frames; chunks the encoder and the decoder look back; rows of the last chunk
+    ((0, 10, 5), (4, 1), 0),
+    ((0, 10, 5), (0, 0), 10),
+    ((0, 10, 5), (-1, 0), 1),
+    ((5, 10, 5), (4, 1), 7),
+    ((5, 10, 5), (1, 2), 0),
+    ((0, 8, 4), (4, 1), 3),
+    ((0, 10, 5), (4, 1), 4),
+)
+"""The golden streams: six whole chunks and a last one, but the last stream is one last chunk alone."""
+
+QUIET, QUIET_BIAS = 5, -3.2
+"""The stream of a network that fires so seldom that some chunks say nothing."""
+
+
+def stream_chunks(number: int) -> list[np.ndarray]:
+    """The features (rows, INPUT) of each chunk of a golden stream."""
+    (_, size, _), _, last = STREAMS[number]
+    whole = 0 if number == len(STREAMS) - 1 else 6
+    rows = features(1, whole * size + last)[0]
+    return [rows[start : start + size] for start in range(0, whole * size, size)] + [rows[whole * size :]]

@@ -140,7 +140,9 @@ class ParaformerStreaming(Paraformer):
         """-> (B, T, input): what is remembered of the sound and what is new, scaled, with positions."""
         new = torch.from_numpy(np.stack([chunk.features for chunk in chunks])).to(self.device)
         starts = torch.tensor([state.frames + 1.0 for state in states], device=self.device)
-        return torch.cat([torch.stack([s.window for s in states]), self.encoder.enter(new, starts)], dim=1)
+        window = torch.cat([torch.stack([s.window for s in states]), self.encoder.enter(new, starts)], dim=1)
+        # A last chunk of a shape that remembers no frames may have none at all, but layers want one.
+        return window if window.shape[1] else torch.nn.functional.pad(window, (0, 0, 0, 1))
 
     def _fire(self, shape: ChunkShape, chunks: Sequence[Chunk], memory: Tensor) -> tuple[list[Fired], Tensor]:
         """memory (B, T, D) -> where each row fires, and (B, U + 1, D) its tokens.
@@ -150,7 +152,8 @@ class ParaformerStreaming(Paraformer):
         memory = memory.float()
         size = memory.shape[1]
         weights = self.predictor.weights(memory, torch.full((len(memory),), size, device=self.device))
-        weights[:, : shape.left] = 0.0
+        known = shape.left if shape.left + shape.right + len(chunks[0].features) else size
+        weights[:, :known] = 0.0
         fired = []
         for chunk, row in zip(chunks, weights.cpu().numpy(), strict=True):
             decided = size if chunk.final else shape.left + shape.size
