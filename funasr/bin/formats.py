@@ -78,7 +78,7 @@ def _conversation(transcript: Transcript, style: CueStyle) -> str:
             or index in borders
             or transcript.tokens[index].speaker != last.speaker
         ):
-            label = _label(last.speaker, last.channel) if style.labels else ""
+            label = label_of(last.speaker, last.channel) if style.labels else ""
             lines.append(label + transcript.text_of(begin, index))
             begin = index
     return "\n".join(lines)
@@ -97,7 +97,7 @@ def _table(transcript: Transcript, style: CueStyle) -> str:
 def _timed_text(transcript: Transcript, style: CueStyle) -> str:
     return "\n".join(
         f"[{_clock(cue.start_ms)} -> {_clock(cue.end_ms)}] "
-        + (_label(cue.speaker, cue.channel) if style.labels else "")
+        + (label_of(cue.speaker, cue.channel) if style.labels else "")
         + cue.text
         for cue in make_cues(transcript, style.limits)
     )
@@ -121,20 +121,20 @@ def _subtitles(transcript: Transcript, form: str, style: CueStyle) -> str:
     import pysubs2
 
     width = style.limits.line_width or LINE_WIDTH
-    labels = {_label(t.speaker, t.channel) for t in transcript.tokens} if style.labels else {""}
+    labels = {label_of(t.speaker, t.channel) for t in transcript.tokens} if style.labels else {""}
     reserved = min(max(map(columns, labels), default=0), width // 2)
     limits = replace(style.limits, line_width=width, label_width=reserved)
     subtitles = pysubs2.SSAFile()
     for cue in make_cues(transcript, limits):
         # pysubs2 reads {...} as styling: a full-width brace is only looked at.
         text = cue.text.replace("{", "｛").replace("}", "｝")
-        label = _label(cue.speaker, cue.channel) if style.labels else ""
+        label = label_of(cue.speaker, cue.channel) if style.labels else ""
         lines = wrapped(label + text, width).replace("\n", "\\N")
         subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=lines))
     return subtitles.to_string(form).rstrip("\n")
 
 
-def _label(speaker: int | str | None, channel: int | None) -> str:
+def label_of(speaker: int | str | None, channel: int | None) -> str:
     """`[channel 0] `, `[speaker 1] `, `[Ann] `, or both with a comma; nothing where neither is known."""
     parts = [] if channel is None else [f"channel {channel}"]
     if speaker is not None:

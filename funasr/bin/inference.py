@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Answers a misspelt flag with the right one."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -95,14 +95,16 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             flag = unknown[0].partition("=")[0]
             flags = [name for action in self._actions for name in action.option_strings]
-            raise OptionError(f"no flag {flag!r}{did_you_mean(flag, flags) or '.'} funasr --help lists them")
+            raise OptionError(
+                f"no flag {flag!r}{did_you_mean(flag, flags) or '.'} {self.prog} --help lists them"
+            )
         return parsed
 
 
 def _parser() -> argparse.ArgumentParser:
     from funasr import __version__
 
-    parser = _Parser(
+    parser = Parser(
         prog="funasr",
         allow_abbrev=False,
         description="Turn recordings of any format and length into text.",
@@ -172,7 +174,7 @@ def _transcribe(args: argparse.Namespace) -> int:
         return _list_models()
     if not args.audio:
         raise OptionError("nothing to transcribe. Try: funasr recording.wav   (funasr --help for more)")
-    _set_up_logging(verbose=args.verbose)
+    set_up_logging(verbose=args.verbose)
     choice = _choose(args)
     if choice.note and not args.quiet:
         print(choice.note, file=sys.stderr)
@@ -275,7 +277,7 @@ def _repair(rules: str | None) -> dict[str, Any]:
     return {"postprocess_hotwords": rules.replace("；", ";").split(";")}
 
 
-def _set_up_logging(*, verbose: bool) -> None:
+def set_up_logging(*, verbose: bool) -> None:
     """Everything with -v, else warnings; what a record says itself is not said twice."""
     import logging
 
@@ -298,9 +300,9 @@ def _choose(args: argparse.Namespace) -> Choice:
     if vad == "none":
         vad = None
     elif vad is None:
-        vad = BUNDLED_VAD if not named or _is_local(named) else "fsmn-vad"
+        vad = BUNDLED_VAD if not named or is_local(named) else "fsmn-vad"
     punc = args.punc_model
-    if punc is None and named and not _is_local(named):
+    if punc is None and named and not is_local(named):
         punc = _companion(PRESETS.get(named, named))
     elif punc == "none":
         punc = None
@@ -325,7 +327,7 @@ def _companion(name: str) -> str | None:
     return "ct-punc" if alias is not None and alias.model in UNPUNCTUATED else None
 
 
-def _is_local(name: str) -> bool:
+def is_local(name: str) -> bool:
     """Nothing has to be downloaded for this model, so nothing should be for its companion."""
     return name.startswith("bundled-") or Path(name).is_dir()
 
@@ -367,7 +369,7 @@ def _documented_form(arguments: Sequence[str]) -> int:
 
     from funasr.auto.auto_model import AutoModel
 
-    _set_up_logging(verbose=False)
+    set_up_logging(verbose=False)
     source = settings.pop("input")
     failed = 0
     for record in AutoModel(**settings).generate(input=source):
