@@ -18,6 +18,7 @@ from funasr.features.config import FrontendConfig
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 from funasr.pipeline.engine import StepEngine
+from funasr.speakers.thresholds import Thresholds
 from funasr.stages.aligner import Aligner
 from funasr.stages.detector import Detector
 from funasr.stages.paraformer import ParaformerRecognizer
@@ -168,7 +169,8 @@ def _load_silero(options: AutoModelOptions) -> Loaded:
 
 def _load_encoder(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     # The front end that the settings name is not the one the model was trained with: see SpeakerEncoder.
-    encoder = SpeakerEncoder(_network(directory, options.load, 0, 0))
+    thresholds = Thresholds.from_config(directory.config)
+    encoder = SpeakerEncoder(_network(directory, options.load, 0, 0), thresholds=thresholds)
     return Loaded(name=options.model, path=directory.path, config=directory.config, encoder=encoder)
 
 

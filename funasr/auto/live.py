@@ -10,7 +10,7 @@ from typing import Any
 from funasr.auto.hear import chunk_shape
 from funasr.auto.options import CallOptions
 from funasr.auto.rewrite import Rewriter, rewriter
-from funasr.auto.voices import enrol
+from funasr.auto.voices import enrol, enrolled_threshold
 from funasr.errors import OptionError
 from funasr.pipeline.offline import Recognizer
 from funasr.pipeline.stream import Marker, RecognitionStream, StreamOptions, StreamState
@@ -120,5 +120,9 @@ def _speakers(encoder: SpeakerEncoder | None, options: CallOptions) -> LiveSpeak
         return None
     if not options.return_spk_res:
         return None
-    chosen = LiveSpeakerOptions(enrolled=enrol(encoder, options), enrolled_thr=options.speakers_threshold)
+    chosen = LiveSpeakerOptions(
+        same_thr=encoder.thresholds.same_thr,
+        enrolled=enrol(encoder, options),
+        enrolled_thr=enrolled_threshold(encoder, options),
+    )
     return LiveSpeakers(encoder, chosen)

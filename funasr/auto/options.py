@@ -123,8 +123,8 @@ class CallOptions:
     max_spk_num: int | None = None
     speakers: Any = None
     """Voices that have a name: `{"Ann": "ann.wav", "Bob": ["bob1.wav", "bob2.wav"]}`."""
-    speakers_threshold: float = 0.31
-    """How similar (cosine) a speaker must be to a named voice to get the name."""
+    speakers_threshold: float | None = None
+    """How similar (cosine) a speaker must be to a named voice to get the name; None: what the model says."""
     # voice activity
     vad: Mapping[str, Any] = field(default_factory=dict)
     """Options of VadOptions or SileroOptions by their own names, such as `max_end_silence_time=500`."""

@@ -96,7 +96,8 @@ def speaker_options(
         return None
     if not options.return_spk_res:
         return None
-    given = dict(cb_kwargs)
+    own = encoder.thresholds
+    given = {"merge_thr": own.merge_thr, "split_thr": own.split_thr, **cb_kwargs}
     for name, value in (
         ("count", options.preset_spk_num),
         ("min_count", options.min_spk_num),
@@ -107,8 +108,14 @@ def speaker_options(
     return SpeakerOptions(
         cluster=ClusterOptions.from_official(given),
         enrolled=enrol(encoder, options),
-        enrolled_thr=options.speakers_threshold,
+        enrolled_thr=enrolled_threshold(encoder, options),
     )
+
+
+def enrolled_threshold(encoder: SpeakerEncoder, options: CallOptions) -> float:
+    """What the call says, or else the model."""
+    given = options.speakers_threshold
+    return encoder.thresholds.enrolled_thr if given is None else given
 
 
 def enrol(encoder: SpeakerEncoder, options: CallOptions) -> tuple[EnrolledVoice, ...]:

@@ -16,6 +16,7 @@ from funasr.features.config import FrontendConfig
 from funasr.features.fbank import Fbank
 from funasr.result import Segment, Turn
 from funasr.speakers.cluster import ClusterOptions, Voices, by_appearance, centres, cluster, normalized
+from funasr.speakers.thresholds import Thresholds
 from funasr.speakers.turns import make_turns
 from funasr.speakers.windows import WINDOW_MS, plan_windows
 from funasr.stages.protocols import Embedder
@@ -70,10 +71,12 @@ class Diarization:
 class SpeakerEncoder:
     """Immutable: any number of threads may call one."""
 
-    def __init__(self, network: Embedder, rate: int = 16000) -> None:
+    def __init__(self, network: Embedder, rate: int = 16000, thresholds: Thresholds | None = None) -> None:
         self.network = network
         self.rate = rate
         """Samples per second of the utterances."""
+        self.thresholds = thresholds or Thresholds()
+        """How alike this network's voices of one person are, for those who set no thresholds of their own."""
         # As the released models were trained: not the front end that their config.yaml names, and not scaled
         # to 16-bit units, so that the floor of the logarithm lies higher.
         self._fbank = Fbank(
