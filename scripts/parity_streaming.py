@@ -12,28 +12,36 @@ import numpy as np
 from parity_table import Line, ask_reference, count_equal, largest, read_clips, same, upstream
 
 KINDS = ("paraformer-streaming",)
-SETTINGS = (
-    # left, new and right frames; chunks that the encoder and the decoder look back
-    ((0, 10, 5), (4, 1)),
-    ((0, 10, 5), (0, 0)),
-    ((0, 10, 5), (-1, 0)),
-    ((5, 10, 5), (4, 1)),
-    ((5, 10, 5), (1, 2)),
-    ((0, 8, 4), (4, 1)),
+CASES = (
+    # left, new and right frames; chunks that the encoder and the decoder look back; samples in the last call
+    # (-1: a whole stride)
+    ((0, 10, 5), (4, 1), 0),
+    ((0, 10, 5), (4, 1), 959),
+    ((0, 10, 5), (4, 1), 960),
+    ((0, 10, 5), (4, 1), 9599),
+    ((0, 10, 5), (4, 1), -1),
+    ((0, 10, 5), (0, 0), 500),
+    ((0, 10, 5), (-1, 0), 960),
+    ((5, 10, 5), (4, 1), 5000),
+    ((5, 10, 5), (1, 2), -1),
+    ((0, 8, 4), (4, 1), 0),
+    ((0, 8, 4), (4, 1), 1700),
 )
-TAILS = (0, 500, 960, 5000, -1)
-"""Samples in the last call; -1 is a whole stride. One setting takes one, the next the next."""
 FRAME = 960
 """Samples of a feature frame."""
 
 
 def calls(samples: np.ndarray, size: int, tail: int) -> list[np.ndarray]:
-    """A recording -> the sound of each call: whole strides, and a last one of `tail` samples."""
+    """A recording -> the sound of each call: whole strides, and a last one of `tail` samples.
+
+    A recording that is shorter than two strides is one call.
+    """
     stride = size * FRAME
-    whole = (len(samples) - stride) // stride
+    if len(samples) < 2 * stride:
+        return [samples]
+    whole = len(samples) // stride - 1
     last = stride if tail < 0 else tail
-    cuts = [*range(stride, (whole + 1) * stride, stride)]
-    return np.split(samples[: whole * stride + last], cuts)
+    return np.split(samples[: whole * stride + last], range(stride, (whole + 1) * stride, stride))
 
 
 def worker(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -60,7 +68,7 @@ def worker(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]
 
     model.encode_chunk, model.cal_decoder_with_predictor_chunk = heard, said
     for clip in job["clips"]:
-        for (shape, (encoder, decoder)), tail in zip(SETTINGS, job["tails"], strict=True):
+        for shape, (encoder, decoder), tail in CASES:
             steps.clear()
             cache: dict[str, Any] = {}
             texts = []
@@ -100,19 +108,16 @@ def compare(kind: str, models: Path, size: str, clips: Sequence[Path], threads: 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sounds = read_clips(clips, folder)
-        tails = [TAILS[i % len(TAILS)] for i in range(len(SETTINGS))]
         job = {
             "model": str(directory),
             "clips": sounds,
-            "tails": tails,
             "threads": threads,
             "vocabulary": len(tokens),
         }
         answers = ask_reference("parity_streaming:worker", job, folder)
         for clip, sound in zip(clips, sounds, strict=True):
-            for ((shape, back), tail), (arrays, theirs) in zip(
-                zip(SETTINGS, tails, strict=True), answers, strict=False
-            ):
+            for shape, back, tail in CASES:
+                arrays, theirs = next(answers)
                 own = walk(network, arrays, shape, back)
                 texts = streamed_texts(directory, calls(np.load(sound), shape[1], tail), shape, back)
                 lines.append(
