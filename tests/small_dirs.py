@@ -1,4 +1,4 @@
-"""The model directories of the golden files, as ours: SenseVoice and the aligner, small and seeded."""
+"""The model directories of the golden files, as ours: small and seeded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from funasr.models.aligner.network import MonotonicAligner
+from funasr.models.paraformer.online import ParaformerStreaming
 from funasr.models.sense_voice.network import SenseVoiceSmall
 from funasr.nn.weights import unallocated
 from funasr.text.tokenizer import SentencepieceTokenizer
@@ -23,6 +24,7 @@ import seeded as seeded  # noqa: E402
 import seeded_dirs as seeded_dirs  # noqa: E402
 
 sound = seeded_dirs.sound
+tones = seeded_dirs.tones
 
 
 def vocabulary() -> SentencepieceTokenizer:
@@ -52,6 +54,13 @@ def make_aligner(folder: Path) -> Path:
     with unallocated():
         model = MonotonicAligner.from_official(seeded_dirs.aligner_config(), 0, seeded.INPUT)
     return seeded_dirs.write_aligner(folder, shapes(model))
+
+
+def make_streaming(folder: Path) -> Path:
+    config, vocab_size = seeded_dirs.streaming_config(), len(seeded_dirs.TOKENS)
+    with unallocated():
+        model = ParaformerStreaming.from_official(config, vocab_size, seeded.INPUT)
+    return seeded_dirs.write_streaming(folder, shapes(model))
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

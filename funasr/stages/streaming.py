@@ -295,10 +295,13 @@ class _Walk:
         self._stride = streamer.stride(state.shape)
         self._last = last
         self._frontend = state.frontend
+        self._left = 0
+        self._stride_pieces: list[Token] = []
 
     def next_chunk(self) -> Chunk | None:
         """The next stretch for the network, or None when this stream has to wait for more sound."""
-        final = len(self._sound) - self._start < self._stride
+        self._left = len(self._sound) - self._start
+        final = self._left < self._stride
         if self._state.flushed or (final and not self._last):
             return None
         sound = self._sound[self._start : self._start + self._stride]
@@ -314,12 +317,15 @@ class _Walk:
         decided = frames if chunk.final else max(frames - before.shape.right, 0)
         spans = fired_spans(row.ends, before=before.until, decided=decided)
         pieces, unknown = streamer._pieces(row, spans, before)
-        words = streamer.tokenizer.words(pieces)
         joiner = before.words
-        if joiner is not None:
+        if joiner is None:
+            # As upstream: where a last call brings a whole stride, what was looked ahead at belongs to it.
+            if not (chunk.final and self._left == 0):
+                self._read_stride()
+            self._stride_pieces += pieces
+        else:
             words, joiner = joiner.add(pieces)
-            words += joiner.close() if chunk.final else ()
-        self.words += words
+            self.words += words + (joiner.close() if chunk.final else ())
         self._state = replace(
             before,
             frontend=self._frontend,
@@ -331,8 +337,14 @@ class _Walk:
             flushed=chunk.final,
         )
 
+    def _read_stride(self) -> None:
+        """The words of a stride by itself."""
+        self.words += self._streamer.tokenizer.words(self._stride_pieces)
+        self._stride_pieces = []
+
     def end(self) -> RecognitionState:
         """What the stream remembers after the call."""
+        self._read_stride()
         return replace(self._state, waiting=read_only(self._sound[self._start :].copy()))
 
 

@@ -63,12 +63,45 @@ def aligner_config() -> dict[str, Any]:
     }
 
 
+def streaming_config() -> dict[str, Any]:
+    chunks = {
+        "chunk_size": [12, 15],
+        "stride": [8, 10],
+        "pad_left": [0, 0],
+        "encoder_att_look_back_factor": [4, 4],
+        "decoder_att_look_back_factor": [1, 1],
+    }
+    return {
+        "model": "ParaformerStreaming",
+        "model_conf": dict(seeded.MODEL),
+        "encoder": "SANMEncoderChunkOpt",
+        "encoder_conf": {**seeded.ENCODER, "input_layer": "pe_online", **chunks},
+        "decoder": "ParaformerSANMDecoder",
+        "decoder_conf": {**seeded.DECODER, "num_blocks": 2, "sanm_shfit": 5},
+        "predictor": "CifPredictorV2",
+        "predictor_conf": dict(seeded.PREDICTOR),
+        "frontend": "WavFrontendOnline",
+        "frontend_conf": FRONTEND,
+        "tokenizer": "CharTokenizer",
+        "tokenizer_conf": {"unk_symbol": "<unk>", "split_with_space": True},
+    }
+
+
 def weights(shapes: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
-    """Those of seeded.py; about half of the frames of a SenseVoice are blank, and no special id is heard."""
+    """Those of seeded.py; about half of the frames of a SenseVoice are blank, and no special id is heard.
+
+    The words of a ParaformerStreaming depend on the sound, and few of them are special.
+    """
     made = seeded.weights(shapes)
     if "ctc.ctc_lo.bias" in made:
         made["ctc.ctc_lo.bias"][0] = 4.0
         made["ctc.ctc_lo.bias"][1:3] = -30.0
+    if "decoder.output_layer.bias" in made:
+        for name, values in made.items():
+            if name.endswith("bias") and "cif" not in name:
+                values *= 0.0
+        made["decoder.output_layer.weight"] *= 4.0
+        made["decoder.output_layer.bias"][:3] = -5.0
     return made
 
 
@@ -81,8 +114,17 @@ def write_sense_voice(folder: Path, shapes: Mapping[str, Sequence[int]]) -> Path
 
 def write_aligner(folder: Path, shapes: Mapping[str, Sequence[int]]) -> Path:
     """A MonotonicAligner with a vocabulary of a few words."""
+    return _write_words(folder, aligner_config(), shapes)
+
+
+def write_streaming(folder: Path, shapes: Mapping[str, Sequence[int]]) -> Path:
+    """A ParaformerStreaming with the same vocabulary."""
+    return _write_words(folder, streaming_config(), shapes)
+
+
+def _write_words(folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> Path:
     files = {"tokenizer_conf": {"token_list": "tokens.json", "seg_dict_file": "seg_dict"}}
-    _write(folder, aligner_config(), shapes, files)
+    _write(folder, config, shapes, files)
     (folder / "tokens.json").write_text(json.dumps(TOKENS, ensure_ascii=False), encoding="utf-8")
     lines = "".join(f"{word} {pieces}\n" for word, pieces in SEG_DICT.items())
     (folder / "seg_dict").write_text(lines, encoding="utf-8")
@@ -115,3 +157,15 @@ def sound(seconds: float, seed: int) -> np.ndarray:
     count = int(seconds * 16000)
     level = np.repeat(rng.uniform(0.001, 0.3, count // 1600 + 1), 1600)[:count]
     return (rng.standard_normal(count) * level).astype(np.float32)
+
+
+def tones(seconds: float, seed: int) -> np.ndarray:
+    """Three tones and some noise, other ones eight times a second: (N,) float32 at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(int(seconds * 16000)) / 16000
+    parts = []
+    for part in np.split(time, range(2000, len(time), 2000)):
+        notes = np.exp(rng.uniform(np.log(100), np.log(7000), (3, 1)))
+        heard = rng.uniform(0, 0.3, (3, 1)) * np.sin(2 * np.pi * notes * part)
+        parts.append(heard.sum(axis=0) + 10 ** rng.uniform(-4, -1) * rng.standard_normal(len(part)))
+    return np.concatenate(parts).astype(np.float32)
