@@ -21,3 +21,12 @@ def reset_peak() -> float | None:
     except OSError:
         return None
     return peak_mb()
+
+
+def resident_mb() -> float | None:
+    """The size in memory now."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
