@@ -133,7 +133,9 @@ class AutoModel:
         float a word); `return_raw_text=True` adds the words as they were heard, without marks, as
         `raw_text`, `sentence_timestamp=True` the sentences as `sentence_info`. With a `spk_model` there
         always is `sentence_info`, with `spk`: 0, 1 and so on as speakers are first heard, or a name of
-        `speakers={"name": sound}`. A speaker model alone gives `key` and `spk_embedding`, a tensor (1, E).
+        `speakers={"name": sound}`. A streaming recognizer called piece by piece (`cache={}` kept by the
+        caller, `is_final=True` at the end) gives the `text` of each call. A speaker model alone gives `key`
+        and `spk_embedding`, a tensor (1, E).
         An aligner's, of `input=(sound, text)` (or lists of either) with `data_type=("sound", "text")`, have
         `key`, `text` and `timestamp`. A detector's have `key` and `value`: [[start_ms, end_ms]], and on a
         live stream (`cache={}` kept by the caller, `is_final=True` at its end) `[start, -1]` and `[-1,
@@ -159,7 +161,8 @@ class AutoModel:
         if isinstance(recognizer, ParaformerStreamer) and is_live_speech(input, options):
             if self._vad is not None or self._spk is not None:
                 raise OptionError(
-                    "cache= feeds a live stream to the recognizer alone: leave out vad_model and spk_model"
+                    "cache= feeds a live stream to the recognizer alone: leave out vad_model and spk_model, "
+                    "or use stream() or two_pass(), which join them"
                 )
             return [hear(recognizer, self.punc_model, input, options)]
         reporter = None
