@@ -20,9 +20,9 @@ import pytest
 import soundfile
 
 from funasr import hub, registry
-from funasr.bin import inference, manifest, train
+from funasr.bin import inference, live, manifest, train
 from funasr.config import parse_overrides
-from tests.tiny_models import make_campplus, make_ct_punc
+from tests.tiny_models import make_campplus, make_ct_punc, make_paraformer
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
@@ -32,6 +32,7 @@ PROGRAMS = {
     "funasr": inference.main,
     "scp2jsonl": manifest.scp2jsonl,
     "jsonl2scp": manifest.jsonl2scp,
+    "funasr-live": live.main,
 }
 
 
@@ -79,6 +80,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "wav.scp").write_text("utt1 a.wav\nutt2 b.mp3\n")
     (folder / "text.txt").write_text("utt1 seven zero four\nutt2 stop\n")
     make_ct_punc(folder / "ct-punc")
+    make_paraformer(folder / "paraformer-zh-streaming", "ParaformerStreaming")
     make_campplus(folder / "cam++")
     soundfile.write(folder / "call.wav", np.stack([sound, np.zeros_like(sound)], axis=1), rate)
     return folder
@@ -134,6 +136,8 @@ def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
             assert set(arguments) <= targets, line
         elif Path(program).name == "funasr":
             inference._parser().parse_args(arguments)
+        elif program == "funasr-live":
+            live._parser().parse_args(arguments)
         elif program == "funasr-train":
             assert set(parse_overrides(arguments)) <= {"model", *train.REQUIRED}, line
         elif program == "python":
