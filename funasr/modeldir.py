@@ -6,6 +6,8 @@ Two layouts, as both hubs publish them:
   `frontend_conf: {cmvn_file: am.mvn}`, ...), nested like the settings that they complete;
 * or fixed names beside `config.yaml`: `model.pt`, `tokens.json`, `seg_dict`, `bpe.model`, `am.mvn`,
   `jieba_usr_dict`.
+
+The released fsmn-vad is also about as a graph with settings under other names, such as `vad.yaml`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ FIXED_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("tokenizer_conf", "token_list"): ("tokens.json", "tokens.txt"),
     ("tokenizer_conf", "seg_dict"): ("seg_dict",),
     ("tokenizer_conf", "bpemodel"): ("bpe.model",),
-    ("frontend_conf", "cmvn_file"): ("am.mvn",),
+    ("frontend_conf", "cmvn_file"): ("am.mvn", "vad.mvn"),
     ("jieba_usr_dict",): ("jieba_usr_dict",),
 }
 """Where a path stands in the settings -> the file names looked for when nothing names one, the best first."""
 
-ONNX_NAMES = ("model.onnx", "model_quant.onnx")
+SETTINGS_NAMES = ("config.yaml", "vad.yaml")
+
+ONNX_NAMES = ("model.onnx", "model_quant.onnx", "fsmnvad-online.onnx")
 
 WITHOUT_SETTINGS = {"pretrained_eres2netv2.ckpt": "ERes2NetV2"}
 """Weight files that are published without a config.yaml -> the class they belong to."""
@@ -65,12 +69,13 @@ class ModelDir:
                 f"no model directory {str(path)!r}. Give a directory with a config.yaml in it."
             )
         metas = _read_metas(folder)
-        config_path = folder / str(metas.get("config", "config.yaml"))
+        found_settings = _first(folder, SETTINGS_NAMES) or folder / SETTINGS_NAMES[0]
+        config_path = folder / str(metas.get("config", found_settings))
         bare = _first(folder, tuple(WITHOUT_SETTINGS))
         if bare is not None and not config_path.is_file():
             raw: dict[str, Any] = {"model": WITHOUT_SETTINGS[bare.name], "init_param": bare.name}
         elif config_path.is_file():
-            raw = load_yaml(config_path)
+            raw = _with_official_names(load_yaml(config_path))
         else:
             found = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
             raise ModelFilesError(
@@ -153,6 +158,27 @@ def _read_metas(folder: Path) -> dict[str, Any]:
             f"{path}: expected a mapping with file_path_metas, found {type(loaded).__name__}"
         )
     return metas
+
+
+def _with_official_names(raw: dict[str, Any]) -> dict[str, Any]:
+    """Settings of an fsmn-vad under the names of config.yaml, whatever who published it called them."""
+    if "vadPostArgs" in raw:  # lovemefan/fsmn-vad
+        parts = {
+            "frontend_conf": _value(raw, ("WavFrontend", "frontend_conf")),
+            "encoder_conf": _value(raw, ("FSMN", "encoder_conf")),
+            "model_conf": raw["vadPostArgs"],
+        }
+    elif "vad_post_conf" in raw:  # upstream's vad.yaml
+        parts = {key: raw.get(key) for key in ("frontend_conf", "encoder_conf")}
+        parts["model_conf"] = raw["vad_post_conf"]
+    else:
+        return raw
+    known = {
+        name: {key: value for key, value in part.items() if value is not None}
+        for name, part in parts.items()
+        if isinstance(part, dict)
+    }
+    return {"model": "FsmnVADStreaming", "encoder": "FSMN", "frontend": "WavFrontendOnline", **known}
 
 
 def _existing(folder: Path, metas: Any) -> Any:

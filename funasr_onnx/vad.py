@@ -14,6 +14,7 @@ from funasr.audio.load import load_audio
 from funasr.errors import ModelFilesError
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
+from funasr.stages.detector import all_or_nothing
 from funasr.stages.vad import SpeechDetector, VadStream
 from funasr.vad.options import VadOptions
 from funasr.vad.segments import stream_pairs
@@ -30,12 +31,16 @@ _STREAM = "vad_stream"
 def load_detector(
     path: Path, *, quantize: bool = False, device_id: str | int = "-1", intra_op_num_threads: int = 4
 ) -> SpeechDetector:
-    """The detector of a directory with `model.onnx` (or `model_quant.onnx`), `config.yaml` and `am.mvn`."""
+    """The detector of a directory with `model.onnx` (or `model_quant.onnx`), `config.yaml` and `am.mvn`.
+
+    Directories that others made of the released graph, with `fsmnvad-online.onnx`, are opened as they are.
+    """
     model = ModelDir.open(path)
-    graph = model.path / ("model_quant.onnx" if quantize else "model.onnx")
-    if not graph.is_file():
+    names = ("model_quant.onnx",) if quantize else ("model.onnx", "fsmnvad-online.onnx")
+    graph = next((model.path / name for name in names if (model.path / name).is_file()), None)
+    if graph is None:
         raise ModelFilesError(
-            f"{model.path} has no {graph.name}. With torch, funasr.models.fsmn_vad.export.export_onnx "
+            f"{model.path} has no {names[0]}. With torch, funasr.models.fsmn_vad.export.export_onnx "
             "writes one from the weights."
         )
     options = VadOptions.from_official(model.config.get("model_conf") or {})
@@ -105,9 +110,12 @@ class Fsmn_vad_online(Fsmn_vad):  # noqa: N801 - upstream's name
         if not isinstance(stream, VadStream):
             stream = memory[_STREAM] = self._detector.stream(self._options)
         rate = self._detector.fs
-        events = stream.accept(load_audio(audio_in, rate, source_rate=rate))
-        if memory.get("is_final"):
-            events += stream.flush()
+        last = bool(memory.get("is_final"))
+        with all_or_nothing(stream):
+            events = stream.accept(load_audio(audio_in, rate, source_rate=rate))
+            if last:
+                events += stream.flush()
+        if last:
             del memory[_STREAM]
         pairs = stream_pairs(events)
         return [pairs] if pairs else []

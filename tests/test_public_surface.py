@@ -17,6 +17,7 @@ PROMISED = [
     ("funasr", "__version__"),
     ("funasr.auto.auto_model", "AutoModel"),
     ("funasr.register", "tables"),
+    ("funasr.models.fsmn_vad_streaming.dynamic_vad", "DynamicStreamingVAD"),
     ("funasr.utils.postprocess_utils", "rich_transcription_postprocess"),
     ("funasr_onnx", "Fsmn_vad"),
     ("funasr_onnx", "Fsmn_vad_online"),

@@ -17,7 +17,7 @@ from funasr.auto.options import CallOptions
 from funasr.auto.output_dir import OutputDir
 from funasr.errors import FunASRError, InputError, OptionError
 from funasr.result import Segment
-from funasr.stages.detector import Detector, DetectorStream
+from funasr.stages.detector import Detector, DetectorStream, all_or_nothing
 from funasr.vad.segments import finished, stream_pairs
 
 logger = logging.getLogger(__name__)
@@ -99,9 +99,11 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
         stream = cache[STREAM_KEY] = detector.stream(chosen, chunk_ms=size)
     if not isinstance(stream, DetectorStream):
         raise InputError("cache belongs to another model; begin every stream with cache={}")
-    events = stream.accept(piece_of_sound(input, detector.fs, options.fs))
+    with all_or_nothing(stream):
+        events = stream.accept(piece_of_sound(input, detector.fs, options.fs))
+        if options.is_final:
+            events += stream.flush()
     if options.is_final:
-        events += stream.flush()
         cache.clear()
     return {"key": str(options.key or "stream"), "value": stream_pairs(events)}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from funasr.arrays import Samples
@@ -27,6 +28,21 @@ class DetectorStream(Protocol):
     def accept(self, samples: Samples) -> list[Event]: ...
 
     def flush(self) -> list[Event]: ...
+
+    def restore(self, state: Any) -> None:
+        """Go back to a state that this stream was in."""
+        ...
+
+
+@contextmanager
+def all_or_nothing(stream: DetectorStream) -> Iterator[None]:
+    """What is done to the stream inside happens as a whole, or, where something raises, not at all."""
+    before = stream.state
+    try:
+        yield
+    except BaseException:
+        stream.restore(before)
+        raise
 
 
 class DetectorOptions(Protocol):

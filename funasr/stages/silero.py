@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from funasr import config
 from funasr.arrays import NO_SAMPLES, Samples, read_only
 from funasr.errors import InputError, OptionError
 from funasr.result import Segment
+from funasr.stages.detector import all_or_nothing
 from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
 from funasr.vad.segments import finished
 
@@ -184,7 +184,7 @@ class SileroStream:
             state = SileroState(options=options, network=scorer.initial_state(), waiting=NO_SAMPLES)
         else:
             self._check(state)
-        self._restore(state)
+        self.restore(state)
 
     @property
     def state(self) -> SileroState:
@@ -223,7 +223,7 @@ class SileroStream:
         """samples (N,) -> what is certain now."""
         if self._flushed:
             raise InputError("this stream was flushed and takes no more sound: make a new one with stream()")
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             waiting = np.concatenate([self._waiting, samples])
             count = len(waiting) // self._window
             self._waiting = read_only(waiting[count * self._window :].copy())
@@ -233,7 +233,7 @@ class SileroStream:
         """No more sound will come: what is open ends. Flushing again says nothing."""
         if self._flushed:
             return []
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             length = self._seen + len(self._waiting)
             found: list[Event] = []
             if len(self._waiting):
@@ -248,16 +248,8 @@ class SileroStream:
             self._flushed = True
             return found
 
-    def _check(self, state: SileroState) -> None:
-        """Raises InputError where this stream could not have left the state."""
-        theirs, ours = type(state.network), type(self._scorer.initial_state())
-        if theirs is not ours or state.options != self._options:
-            raise InputError(
-                "this state was left by another detector, or with other options: give it to the detector "
-                "that began the stream, and no options beside it"
-            )
-
-    def _restore(self, state: SileroState) -> None:
+    def restore(self, state: SileroState) -> None:
+        """Go back to a state that this stream was in."""
         self._network = state.network
         self._waiting = state.waiting
         self._seen = state.seen
@@ -268,14 +260,14 @@ class SileroStream:
         self._floor = state.floor
         self._flushed = state.flushed
 
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        before = self.state
-        try:
-            yield
-        except BaseException:
-            self._restore(before)
-            raise
+    def _check(self, state: SileroState) -> None:
+        """Raises InputError where this stream could not have left the state."""
+        theirs, ours = type(state.network), type(self._scorer.initial_state())
+        if theirs is not ours or state.options != self._options:
+            raise InputError(
+                "this state was left by another detector, or with other options: give it to the detector "
+                "that began the stream, and no options beside it"
+            )
 
     def _score(self, windows: NDArray[np.float32]) -> list[Event]:
         found: list[Event] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +12,7 @@ from funasr.arrays import NO_SAMPLES, Features, Samples, read_only
 from funasr.errors import InputError
 from funasr.features.frontend import WavFrontend
 from funasr.features.online import OnlineState
+from funasr.stages.detector import all_or_nothing
 from funasr.stages.protocols import FrameScorer
 from funasr.vad.endpoint import DYNAMIC_SPEECH_NOISE_THRES, Endpointer, EndpointState, Event
 from funasr.vad.energy import EnergyMeter
@@ -93,7 +92,7 @@ class VadStream:
             state = self._initial()
         else:
             self._check(state)
-        self._restore(state)
+        self.restore(state)
 
     @property
     def state(self) -> VadState:
@@ -130,7 +129,7 @@ class VadStream:
         """samples (N,), any number of them -> what happened in them; often nothing."""
         if self._flushed:
             raise InputError("this stream was flushed and takes no more sound: make a new one with stream()")
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             if not self._chunk:
                 return self._advance(samples)
             waiting = np.concatenate([self._waiting, samples])
@@ -146,11 +145,28 @@ class VadStream:
         """No more sound will come: what is open ends. Flushing again says nothing."""
         if self._flushed:
             return []
-        with self._all_or_nothing():
+        with all_or_nothing(self):
             events = self._advance(self._waiting, last=True)
             self._waiting = NO_SAMPLES
             self._flushed = True
             return events
+
+    def tune(self, *, end_threshold_ms: float, speech_noise_thres: float) -> None:
+        """From the next sound on: see `Endpointer`. Part of the state."""
+        self._endpoint.end_threshold_ms = end_threshold_ms
+        self._endpoint.speech_noise_thres = speech_noise_thres
+
+    def restore(self, state: VadState) -> None:
+        """Go back to a state that this stream was in."""
+        options = self.options
+        self._frontend = self._wav_frontend.online(state.frontend)
+        self._network = state.network
+        self._endpoint = Endpointer(options, state.endpoint)
+        self._schedule = None if state.schedule is None else _Schedule(options, state.schedule)
+        self._energy = EnergyMeter(options, state.unmeasured) if options.needs_energy else None
+        self._waiting = state.waiting
+        self._decibels = state.decibels
+        self._flushed = state.flushed
 
     def _initial(self) -> VadState:
         return VadState(
@@ -179,26 +195,6 @@ class VadStream:
                 f"this state was left by another back end: it holds a {theirs.__name__}, and this network "
                 f"works with a {ours.__name__}. Resume it with the engine that began the stream"
             )
-
-    def _restore(self, state: VadState) -> None:
-        options = self.options
-        self._frontend = self._wav_frontend.online(state.frontend)
-        self._network = state.network
-        self._endpoint = Endpointer(options, state.endpoint)
-        self._schedule = None if state.schedule is None else _Schedule(options, state.schedule)
-        self._energy = EnergyMeter(options, state.unmeasured) if options.needs_energy else None
-        self._waiting = state.waiting
-        self._decibels = state.decibels
-        self._flushed = state.flushed
-
-    @contextmanager
-    def _all_or_nothing(self) -> Iterator[None]:
-        before = self.state
-        try:
-            yield
-        except BaseException:
-            self._restore(before)
-            raise
 
     def _advance(self, samples: Samples, last: bool = False) -> list[Event]:
         if self._schedule:

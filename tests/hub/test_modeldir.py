@@ -162,3 +162,49 @@ def test_the_released_directory_opens(shared: Path) -> None:
     assert model.weights.name == "model.pt"
     assert model.cmvn is not None
     assert model.config["frontend_conf"]["lfr_m"] == 5
+
+
+POST = {"max_end_silence_time": 500, "input_size": None}
+FEATURES = {"n_mels": 80, "lfr_m": 5, "lfr_n": 1, "dither": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (
+            "config.yaml",
+            {
+                "WavFrontend": {"cmvn_file": "elsewhere/am.mvn", "frontend_conf": FEATURES},
+                "FSMN": {"online_model_path": "elsewhere/x.onnx", "encoder_conf": {"lorder": 20}},
+                "vadPostArgs": POST,
+            },
+        ),
+        (
+            "vad.yaml",
+            {
+                "frontend": "wav_frontend",
+                "frontend_conf": FEATURES,
+                "model": "e2evad",
+                "encoder": "fsmn",
+                "encoder_conf": {"lorder": 20},
+                "vad_post_conf": POST,
+            },
+        ),
+    ],
+)
+def test_a_detector_that_was_published_under_other_names_opens_as_it_is(
+    tmp_path: Path, name: str, settings: dict[str, Any]
+) -> None:
+    (tmp_path / name).write_text(json.dumps(settings))
+    (tmp_path / "configuration.json").write_text('{"framework": "pytorch", "model": {"type": "generic-asr"}}')
+    (tmp_path / "fsmnvad-online.onnx").touch()
+    (tmp_path / "vad.mvn").touch()
+
+    opened = ModelDir.open(tmp_path)
+
+    assert opened.model == "FsmnVADStreaming"
+    assert opened.config["model_conf"] == {"max_end_silence_time": 500}
+    assert opened.config["encoder_conf"] == {"lorder": 20}
+    assert opened.config["frontend"] == "WavFrontendOnline"
+    assert opened.config["frontend_conf"] == {**FEATURES, "cmvn_file": str(tmp_path / "vad.mvn")}
+    assert (opened.onnx, opened.cmvn) == (tmp_path / "fsmnvad-online.onnx", tmp_path / "vad.mvn")

@@ -194,3 +194,12 @@ def test_how_a_stream_is_cut_changes_nothing(
 @pytest.mark.parametrize("length", [0, 1, 399, 400, 719, 720, 1600])
 def test_sound_too_short_for_speech_has_none(released: SpeechDetector, length: int) -> None:
     assert released.segments(np.zeros(length, np.float32)) == []
+
+
+def test_what_is_remembered_does_not_hold_on_to_the_block_it_came_from(tiny: FsmnVad) -> None:
+    features = np.zeros((1, 900, 12), dtype=np.float32)
+    _, state = tiny.score(features, tiny.initial_state())
+
+    for past in state.pasts:
+        assert past.untyped_storage().nbytes() == past.nbytes
+    assert len(pickle.dumps(state)) < state.nbytes + 2000

@@ -196,11 +196,11 @@ def test_three_hours_of_sound_leave_no_trace() -> None:
 
 def test_a_thousand_streams_that_came_and_went_leave_no_memory() -> None:
     vad = detector(Scripted(TALK), dynamic_silence=True)
-    samples = sound(0.3)
+    samples = sound(0.15)
 
     def connect_and_flush(count: int) -> int:
         for _ in range(count):
-            stream = vad.stream(chunk_ms=200)
+            stream = vad.stream(chunk_ms=100)
             stream.accept(samples)
             stream.flush()
         gc.collect()
@@ -208,11 +208,11 @@ def test_a_thousand_streams_that_came_and_went_leave_no_memory() -> None:
 
     tracemalloc.start()
     try:
-        held = [connect_and_flush(20), *(connect_and_flush(250) for _ in range(4))]
+        held = [connect_and_flush(50), *(connect_and_flush(350) for _ in range(3))]
     finally:
         tracemalloc.stop()
-    # Python now and then makes its own tables anew, once; what leaks grows every time.
-    assert min(after - before for before, after in itertools.pairwise(held)) < 2000
+    # Python and numpy now and then keep some for later; what leaks grows every time, by 16 bytes at least.
+    assert min(after - before for before, after in itertools.pairwise(held)) < 350 * 16
 
 
 class Strange(Scripted):

@@ -1,0 +1,1 @@
+"""Upstream's import path of `DynamicStreamingVAD`; the network is in `funasr.models.fsmn_vad`."""
