@@ -3,7 +3,8 @@
     FUNASR_REFERENCE_PYTHON=... python benchmarks/punctuation.py MODEL_DIR [--words 10000] [--texts 200]
 
 Each measurement is a process of its own; ours and the reference's take turns, so that a busy machine slows
-both. Texts are words of the model's own vocabulary, Chinese with one English word in ten.
+both. Seconds, and processor seconds of all threads, which say more on a busy machine. Texts are words of
+the model's own vocabulary, Chinese with one English word in ten.
 """
 
 from __future__ import annotations
@@ -35,35 +36,43 @@ def made_up(tokens: Sequence[str], count: int, seed: int) -> str:
 
 def measure(side: str, model: str, texts_path: str, threads: int) -> dict[str, Any]:
     """Seconds for loading, for the first text, and for the others in one call; and all results."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
     from funasr import AutoModel
 
     more = {"disable_update": True, "log_level": "ERROR"} if side == "reference" else {}
     long, *short = json.loads(Path(texts_path).read_text(encoding="utf-8"))
-    start = time.perf_counter()
+    start = now()
     punctuation = AutoModel(model=model, device="cpu", ncpu=threads, disable_pbar=True, **more)
-    loaded = time.perf_counter()
+    loaded = now()
     punctuation.generate(input=short[0])
-    begun = time.perf_counter()
+    begun = now()
     results = punctuation.generate(input=long)
-    middle = time.perf_counter()
+    middle = now()
     results += punctuation.generate(input=short)
-    end = time.perf_counter()
+    end = now()
     return {
-        "load": loaded - start,
-        "long": middle - begun,
-        "short": end - middle,
+        "load": [after - before for before, after in zip(start, loaded, strict=True)],
+        "long": [after - before for before, after in zip(begun, middle, strict=True)],
+        "short": [after - before for before, after in zip(middle, end, strict=True)],
         "results": [[result["text"], result["punc_array"].tolist()] for result in results],
     }
+
+
+def now() -> tuple[float, float]:
+    """Wall clock and processor seconds."""
+    return time.perf_counter(), time.process_time()
 
 
 def run(side: str, options: argparse.Namespace, texts: Path, out: Path) -> dict[str, Any]:
     python = sys.executable if side == "ours" else os.environ["FUNASR_REFERENCE_PYTHON"]
     command = [python, __file__, options.model, "--threads", str(options.threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    if side == "reference":
+        environment.pop("PYTHONPATH", None)  # of ours
     subprocess.run(
         [*command, "--worker", side, "--texts-file", str(texts), "--out", str(out)],
         check=True,
         capture_output=True,
+        env=environment,
     )
     measured: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return measured
@@ -108,12 +117,16 @@ def report(options: argparse.Namespace, rounds: list[dict[str, dict[str, Any]]])
         "short": f"{options.texts} texts of 100 words, one call",
     }
     print(f"{options.model}, {options.threads} threads, {options.rounds} rounds of both in turn")
-    print(f"{'':36}{'reference s':>14}{'ours s':>10}{'ratio':>8}   (median of the rounds' ratios)")
+    print(f"{'':36}{'reference s':>20}{'ours s':>18}   ratio   (wall / processor; medians of the rounds)")
     for key, name in names.items():
-        times = [(one["reference"][key], one["ours"][key]) for one in rounds]
-        ratio = statistics.median(theirs / own for theirs, own in times)
-        theirs, own = (statistics.median(column) for column in zip(*times, strict=True))
-        print(f"{name:36}{theirs:14.2f}{own:10.2f}{ratio:8.2f}")
+        cells = []
+        for clock in (0, 1):
+            times = [(one["reference"][key][clock], one["ours"][key][clock]) for one in rounds]
+            theirs, own = (statistics.median(column) for column in zip(*times, strict=True))
+            cells.append((theirs, own, statistics.median(t / o for t, o in times)))
+        (theirs, own, ratio), (theirs_cpu, own_cpu, ratio_cpu) = cells
+        print(f"{name:36}{theirs:11.2f} /{theirs_cpu:7.2f}{own:9.2f} /{own_cpu:7.2f}", end="")
+        print(f"{ratio:8.2f} /{ratio_cpu:6.2f}")
     pairs = list(zip(rounds[0]["reference"]["results"], rounds[0]["ours"]["results"], strict=True))
     labels = [pair for theirs, own in pairs for pair in zip(theirs[1], own[1], strict=True)]
     print(f"texts equal: {sum(a == b for a, b in pairs)} of {len(pairs)}", end="; ")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from parity_pipeline import compare_pipeline
 from parity_table import Line, ask_reference, count_equal, largest, read_clips, same, upstream
 
 Worked = Iterator[tuple[dict[str, Any], Any]]
@@ -185,7 +186,10 @@ def sense_voice_worker(job: dict[str, Any]) -> Worked:
             scores = model.ctc.log_softmax(hidden)
         texts = [auto.generate(input=samples, **how)[0]["text"] for how in LANGUAGES]
         timed = auto.generate(input=samples, output_timestamp=True)[0]
-        results = {"texts": texts, "words": timed.get("words"), "timestamp": timed.get("timestamp")}
+        # Upstream leaves the mark on a first word, and counts tags amid the text as words; we do neither.
+        pairs = zip(timed.get("words") or [], timed.get("timestamp") or [], strict=True)
+        pairs = [(word.lstrip("\u2581"), time) for word, time in pairs if not word.startswith("<|")]
+        results = {"texts": texts, "words": [w for w, _ in pairs], "timestamp": [t for _, t in pairs]}
         yield {"features": features, "encoder": hidden, "log_probs": scores}, results
 
 
@@ -241,7 +245,7 @@ def timed_words(model: Any, samples: np.ndarray) -> tuple[list[str], list[list[i
     """Words and times as upstream gives them: without the first four pieces, which it takes for tags."""
     [transcript] = model.transcribe(samples, output_timestamp=True)
     tokens = list(transcript.tokens)
-    left_out = 4 - sum(len(segment.tags) for segment in transcript.segments)
+    left_out = 4 - sum(tag.at == 0 for segment in transcript.segments for tag in segment.tags)
     while tokens and left_out > 0:
         left_out -= len(tokens.pop(0).ids)
     return [token.text for token in tokens], [[token.start_ms, token.end_ms] for token in tokens]
@@ -429,4 +433,5 @@ KINDS: dict[str, Callable[[Path, str, dict[str, Any], Path], list[Line]]] = {
     "fa-zh": compare_aligner,
     "cam++": compare_speakers,
     "eres2netv2": compare_speakers,
+    "pipeline": compare_pipeline,
 }
