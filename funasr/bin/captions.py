@@ -11,7 +11,7 @@ from funasr.bin.formats import label_of
 from funasr.pipeline.events import Final, LiveEvent, Partial
 from funasr.text.rich import rich_transcription_postprocess
 
-DRAFT = "grey50"
+DRAFT = "dim"
 DRAFT_LINES = 3
 """A draft that has grown longer shows its end."""
 

@@ -331,7 +331,7 @@ def test_in_a_terminal_the_draft_is_grey_and_goes_when_the_utterance_is_complete
         display.show(Final(text="", **{**common, "words": ()}))
 
     shown = screen.getvalue()
-    grey, plain = shown.index("\x1b[38;5;244mhello"), shown.index("[speaker 1] hello there.\n")
+    grey, plain = shown.index("\x1b[2mhello"), shown.index("[speaker 1] hello there.\n")
     erased = shown.index("\x1b[2K", grey)
     assert grey < erased < plain
     assert shown.count("\n") <= 3
