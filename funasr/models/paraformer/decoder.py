@@ -75,7 +75,7 @@ class TokenMemory(nn.Module):
         As upstream: a stream looks back only, whatever the shift. Nothing behind a row's count is remembered.
         """
         seen = torch.cat([past, x], dim=1)
-        memory: Tensor = self.fsmn_block(seen.transpose(1, 2)).transpose(1, 2) + x
+        memory = self.fsmn_block.slide(seen) + x
         kept = counts[:, None] + torch.arange(past.shape[1], device=x.device)
         return memory, seen[torch.arange(len(x), device=x.device)[:, None], kept]
 

@@ -1,0 +1,184 @@
+"""Live recognition: the time of each call against upstream's, and how many streams one machine keeps up with.
+
+    python benchmarks/latency.py --models DIR --audio a.wav ... [--threads 2] [--calls 60] [--streams 1 4 16]
+
+DIR holds `paraformer-streaming-full`, random or released. The documented loop of `generate(input=chunk,
+cache=cache)`, 600 ms a call. FUNASR_REFERENCE_PYTHON names a Python with upstream installed; both programs
+live in processes of their own and take turns, call by call, on the same sound, so what disturbs the machine
+disturbs both. The texts of all calls are compared. Then ours alone: streams stepped together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RATE = 16000
+CHUNK = [0, 10, 5]
+STRIDE = CHUNK[1] * 960
+OPTIONS = {"chunk_size": CHUNK, "encoder_chunk_look_back": 4, "decoder_chunk_look_back": 1}
+WARM_UP = 6
+"""Calls that are not counted: histories fill up, threads start."""
+
+
+def serve(job: dict[str, Any]) -> None:
+    """In the process of one of the two programs: a line in, one call's seconds and text out."""
+    import torch
+
+    from funasr import AutoModel
+
+    ours = job["side"] == "ours"
+    torch.set_num_threads(job["threads"])
+    options: dict[str, Any] = {"device": "cpu", "ncpu": job["threads"], "disable_pbar": True}
+    options |= {"offline": True} if ours else {"disable_update": True, "log_level": "ERROR"}
+    model = AutoModel(model=job["model"], **options)
+    sound = np.load(job["sound"])
+    cache: dict[str, Any] = {}
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "streams" in asked:
+            print(json.dumps(step_together(model, sound, asked["streams"], asked["calls"])), flush=True)
+            continue
+        start = asked["call"] * STRIDE
+        piece = sound[start : start + STRIDE]
+        before = time.perf_counter(), time.process_time()
+        text = model.generate(input=piece, cache=cache, is_final=False, **OPTIONS)[0]["text"]
+        took = time.perf_counter() - before[0], time.process_time() - before[1]
+        print(json.dumps({"seconds": took[0], "processor": took[1], "text": text}), flush=True)
+
+
+def step_together(model: Any, sound: np.ndarray, count: int, calls: int) -> list[float]:
+    """Seconds of each step of that many streams, a stride of different sound for each."""
+    from funasr.stages.protocols import ChunkShape
+
+    streamer = model._main.recognizer  # what all its streams share; AutoModel.stream makes one at a time
+    shape = ChunkShape(encoder_look_back=4, decoder_look_back=1)
+    streams = [streamer.stream(shape) for _ in range(count)]
+    seconds = []
+    for call in range(WARM_UP + calls):
+        places = [(call + 7 * number) * STRIDE % (len(sound) - STRIDE) for number in range(count)]
+        before = time.perf_counter()
+        streamer.advance(streams, [sound[place : place + STRIDE] for place in places])
+        seconds.append(time.perf_counter() - before)
+    return seconds[WARM_UP:]
+
+
+class Side:
+    """One of the two programs, in its process."""
+
+    def __init__(self, name: str, python: str, job: dict[str, Any]) -> None:
+        threads = str(job["threads"])
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        command = [python, __file__, "--serve", json.dumps(job | {"side": name})]
+        self.name = name
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._answer()
+
+    def ask(self, question: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _answer(self) -> Any:
+        """The next line that is an answer: upstream prints its version, too."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(("{", "[")) and line.rstrip().endswith(("}", "]")):
+                return json.loads(line)
+        raise SystemExit(f"{self.name} ended without an answer")
+
+
+def compare_calls(sides: Sequence[Side], calls: int) -> None:
+    """Every call on each side in turn; percentiles and their ratios."""
+    answers: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
+    for call in range(WARM_UP + calls):
+        for side in sides if call % 2 else sides[::-1]:
+            answers[side.name].append(side.ask({"call": call}))
+    tables = {}
+    for name, given in answers.items():
+        wall, processor = (
+            1000 * np.array([answer[key] for answer in given[WARM_UP:]]) for key in ("seconds", "processor")
+        )
+        tables[name] = np.array([*np.percentile(wall, [50, 95, 99]), np.median(processor)])
+        print(f"{name:10} " + _row(tables[name], "ms"))
+    if "reference" in tables:
+        print(f"{'ratio':10} " + _row(tables["reference"] / tables["ours"], "x "))
+        # Blanks apart: upstream leaves one where it loses a dangling piece of a word.
+        texts = zip(*([a["text"].replace(" ", "") for a in given] for given in answers.values()), strict=True)
+        equal = sum(own == theirs for own, theirs in texts)
+        print(f"texts      {equal} of {WARM_UP + calls} equal")
+
+
+def _row(values: np.ndarray, unit: str) -> str:
+    names = ("p50", "p95", "p99", "processor p50")
+    return "  ".join(f"{name} {value:7.2f} {unit}" for name, value in zip(names, values, strict=True))
+
+
+def compare_streams(side: Side, counts: Sequence[int], calls: int) -> None:
+    """Steps of many streams at once, as a share of the time their sound takes."""
+    for count in counts:
+        seconds = np.array(side.ask({"streams": count, "calls": calls}))
+        half, most = 1000 * np.percentile(seconds, [50, 95])
+        load = half / (1000 * STRIDE / RATE)
+        print(
+            f"{count:3} streams  p50 {half:7.2f} ms  p95 {most:7.2f} ms  {load:5.1%} of real time, "
+            f"{half / count:6.2f} ms a stream"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--audio", type=Path, nargs="+")
+    parser.add_argument("--size", default="full", choices=["tiny", "full"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--streams", type=int, nargs="*", default=[1, 4, 16])
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.serve:
+        serve(json.loads(options.serve))
+        return 0
+    from funasr.audio.load import load_audio
+
+    sound = np.concatenate([load_audio(file) for file in options.audio])
+    reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
+    programs = {"ours": sys.executable} | ({"reference": reference} if reference else {})
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "sound.npy", np.resize(sound, (WARM_UP + options.calls) * STRIDE))
+        job = {
+            "model": str(options.models / f"paraformer-streaming-{options.size}"),
+            "sound": f"{folder}/sound.npy",
+            "threads": options.threads,
+        }
+        sides = [Side(name, python, job) for name, python in programs.items()]
+        compare_calls(sides, options.calls)
+        compare_streams(sides[0], options.streams, max(options.calls // 4, 5))
+        for side in sides:
+            side.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
