@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from funasr.arrays import read_only
 from funasr.errors import InputError
 from funasr.vad.options import VadOptions
+from funasr.vad.votes import Votes
 
 DYNAMIC_SPEECH_NOISE_THRES = 0.5
 
@@ -155,7 +156,7 @@ class Endpointer:
         if self._ended:
             self._frames += count
             return events
-        votes = _Votes(self._recent, speech, self._on_count, self._off_count)
+        votes = Votes(self._recent, speech, self._on_count, self._off_count)
         frame = 0  # relative to this call
         while frame < count and not self._ended:
             if self._speaking:
@@ -175,7 +176,7 @@ class Endpointer:
         self._ended = True
         return events
 
-    def _through_silence(self, votes: _Votes, frame: int, count: int, events: list[Event]) -> int:
+    def _through_silence(self, votes: Votes, frame: int, count: int, events: list[Event]) -> int:
         """From `frame` on the window says silence; returns the first frame not dealt with."""
         options, base = self._options, self._frames
         on = votes.next_on(frame)
@@ -216,7 +217,7 @@ class Endpointer:
             votes.reset(on)
         return on + 1
 
-    def _through_speech(self, votes: _Votes, frame: int, count: int, events: list[Event]) -> int:
+    def _through_speech(self, votes: Votes, frame: int, count: int, events: list[Event]) -> int:
         """From `frame` on the window says speech; returns the first frame not dealt with."""
         assert self._start is not None
         self._silent_frames = 0
@@ -272,55 +273,3 @@ class Endpointer:
                 noise = level if noise < -99.9 else (level + noise * (length - 1)) / length
         self._noise_db = noise
         return kept
-
-
-class _Votes:
-    """Counts of speech labels in the window that ends with each frame of one call (frames relative to it)."""
-
-    def __init__(
-        self, recent: NDArray[np.bool_], speech: NDArray[np.bool_], on_count: int, off_count: int
-    ) -> None:
-        self._window = len(recent)
-        self._on_count = on_count
-        self._off_count = off_count
-        self._labels = np.concatenate([recent, speech])
-        sums = np.zeros(len(self._labels) + 1, dtype=np.int32)
-        np.cumsum(self._labels, dtype=np.int32, out=sums[1:])
-        self._counts = sums[self._window + 1 :] - sums[1 : len(speech) + 1]
-        self._on_frames = np.flatnonzero(self._counts >= on_count)
-        self._off_frames = np.flatnonzero(self._counts <= off_count)
-        self._patched = 0
-        """The window was emptied: the two lists of frames hold from here on only."""
-
-    def next_on(self, frame: int) -> int:
-        """First frame from `frame` on with enough speech to turn it on; beyond the end if there is none."""
-        if frame < self._patched:
-            near = np.flatnonzero(self._counts[frame : self._patched] >= self._on_count)
-            if len(near):
-                return frame + int(near[0])
-        return self._first(self._on_frames, max(frame, self._patched))
-
-    def next_off(self, frame: int) -> int:
-        """First frame from `frame` on with little enough speech to turn it off."""
-        if frame < self._patched:
-            near = np.flatnonzero(self._counts[frame : self._patched] <= self._off_count)
-            if len(near):
-                return frame + int(near[0])
-        return self._first(self._off_frames, max(frame, self._patched))
-
-    def reset(self, frame: int) -> None:
-        """Forget all labels up to and including `frame`."""
-        first = self._window + frame + 1
-        self._labels[max(first - self._window, 0) : first] = False
-        self._patched = min(frame + self._window, len(self._counts))
-        self._counts[frame + 1 : self._patched] = np.cumsum(
-            self._labels[first : self._window + self._patched]
-        )
-
-    def recent(self) -> NDArray[np.bool_]:
-        """Labels of the last window, for the next call."""
-        return read_only(self._labels[-self._window :].copy())
-
-    def _first(self, frames: NDArray[np.intp], frame: int) -> int:
-        at = int(np.searchsorted(frames, frame))
-        return int(frames[at]) if at < len(frames) else len(self._counts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import sys
 from pathlib import Path
 
@@ -74,3 +75,24 @@ def test_automodel_knows_it_by_name(samples: NDArray[np.float32]) -> None:
     assert record["value"] == [[segment.start_ms, segment.end_ms] for segment in expected]
     with pytest.raises(OptionError, match="silero-vad has no option 'max_end_silence_time'"):
         model.generate(input=samples[:16000], fs=16000, max_end_silence_time=300)
+
+
+@needs_package
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_a_stream_moves_between_processes_with_the_memory_of_the_network(
+    samples: NDArray[np.float32], rate: int
+) -> None:
+    detector = load_silero(SileroOptions(silero_sampling_rate=rate))
+    sound = samples[: 16000 * 12][:: 16000 // rate]
+    straight = detector.stream()
+    expected = straight.accept(sound) + straight.flush()
+
+    stream, events = detector.stream(), []
+    for piece in np.split(sound, np.sort(np.random.default_rng(1).integers(0, len(sound), 30))):
+        stream = detector.stream(state=pickle.loads(pickle.dumps(stream.state)))
+        events += stream.accept(piece)
+        assert len(pickle.dumps(stream.state)) < 20_000
+    events += stream.flush()
+
+    assert len(events) > 2
+    assert events == expected

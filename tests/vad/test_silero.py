@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from funasr.errors import InputError, OptionError
 from funasr.stages.silero import SileroDetector, SileroOptions
+from funasr.vad.endpoint import SpeechEnd, SpeechStart
 from funasr.vad.segments import finished
 
 
@@ -188,3 +189,37 @@ def test_a_flushed_stream_takes_no_more() -> None:
     assert stream.flush() == []
     with pytest.raises(InputError, match="flushed"):
         stream.accept(sound((0.9, 1)))
+
+
+def test_a_start_is_told_once_speech_is_long_enough_and_an_end_after_the_pause() -> None:
+    stream = SileroDetector(Loudness()).stream()
+    told = [
+        (window, event)
+        for window, samples in enumerate(
+            sound((0.1, 10), (0.9, 3), (0.1, 10), (0.9, 20), (0.1, 20)).reshape(-1, 512)
+        )
+        for event in stream.accept(samples)
+    ]
+
+    # 250 ms are 7.8 windows of 32 ms: the 3 are a click, the 8th of the 20 tells. Silence from window 43.
+    assert told == [(30, SpeechStart(706)), (47, SpeechEnd(706, 1406))]
+    assert stream.flush() == []
+
+
+@settings(deadline=None)
+@given(runs, st.lists(st.integers(0, 100_000), max_size=10), st.integers(0, 511))
+def test_every_start_has_its_end_and_they_take_turns(
+    parts: list[tuple[float, int]], cuts: list[int], more: int
+) -> None:
+    samples = np.append(sound(*parts), np.full(more, 0.9, np.float32))
+    stream = SileroDetector(Loudness(), SileroOptions(max_single_segment_time=2000)).stream()
+    events = [event for part in np.split(samples, sorted(cuts)) for event in stream.accept(part)]
+    events += stream.flush()
+
+    for start, end in zip(events[::2], events[1::2], strict=True):
+        assert isinstance(start, SpeechStart)
+        assert isinstance(end, SpeechEnd)
+        assert start.start_ms == end.start_ms < end.end_ms
+    assert [(segment.start_ms, segment.end_ms) for segment in finished(events)] == detect(
+        samples, max_single_segment_time=2000
+    )
