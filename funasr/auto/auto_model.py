@@ -16,7 +16,7 @@ from funasr.auto.align import align_items
 from funasr.auto.detect import detect_items, feed, is_live
 from funasr.auto.features import recognize_features
 from funasr.auto.hear import chunk_shape, hear, is_live_speech
-from funasr.auto.live import open_stream, open_two_pass
+from funasr.auto.live import open_stream, open_two_pass, require_live
 from funasr.auto.options import CallOptions, SubModel, call_options, sort_options
 from funasr.auto.output_dir import OutputDir
 from funasr.auto.progress import progress_bar
@@ -187,9 +187,10 @@ class AutoModel:
     def stream(self, *, state: StreamState | None = None, **cfg: Any) -> RecognitionStream:
         """A live stream of a streaming recognizer, with the detector and the punctuation model there are.
 
-        Options are those of `generate`; chunks and memory are [0, 10, 5], 4 and 1 unless given. `state`: that
-        of another stream of the same models and options, to go on where that one stood.
+        Options are those of `generate` that fit; chunks and memory are [0, 10, 5], 4 and 1 unless given.
+        `state`: that of another stream of the same models and options, to go on where that one stood.
         """
+        require_live(cfg)
         options = self._call_options(cfg)
         return open_stream(
             self._main.name, self._main.recognizer, self.vad_model, self.punc_model, options, state
@@ -203,6 +204,7 @@ class AutoModel:
         Needs a `vad_model`. `draft` is an AutoModel of a streaming recognizer, whose detector and punctuation
         are not used. With a `spk_model` every utterance has a speaker. Else as `stream`.
         """
+        require_live(cfg)
         options = self._call_options(cfg)
         recognizer = self._main.recognizer
         if recognizer is None:

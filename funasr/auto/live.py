@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from funasr.auto.hear import chunk_shape
@@ -28,6 +28,41 @@ logger = logging.getLogger(__name__)
 
 LIVE_SHAPE = ChunkShape(encoder_look_back=4, decoder_look_back=1)
 """As the documentation's examples have it: 600 ms, 300 ms of look-ahead, and some memory."""
+
+OPTIONS = frozenset(
+    {
+        "chunk_size",
+        "encoder_chunk_look_back",
+        "decoder_chunk_look_back",
+        "hotword",
+        "hotwords",
+        "clas_scale",
+        "pred_timestamp",
+        "output_timestamp",
+        "return_time_stamps",
+        "language",
+        "text_norm",
+        "use_itn",
+        "ban_emo_unk",
+        "postprocess_hotwords",
+        "postprocess_hotword_file",
+        "postprocess_hotword_threshold",
+        "postprocess_hotword_fuzzy",
+        "return_spk_res",
+        "speakers",
+        "speakers_threshold",
+    }
+)
+"""Those of `CallOptions` that a stream can follow, besides the detector's."""
+
+
+def require_live(given: Iterable[str]) -> None:
+    """Raises OptionError for an option of `generate` that says nothing about a stream."""
+    for name in given:
+        if name in _CALL and name not in OPTIONS:
+            raise OptionError(
+                f"{name} is an option of generate(), and has no meaning for a live stream; leave it out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +161,6 @@ def _speakers(encoder: SpeakerEncoder | None, options: CallOptions) -> LiveSpeak
         enrolled_thr=enrolled_threshold(encoder, options),
     )
     return LiveSpeakers(encoder, chosen)
+
+
+_CALL = frozenset(field.name for field in fields(CallOptions))

@@ -211,6 +211,8 @@ def test_wrong_calls_say_what_would_be_right(
         (lambda: bare.stream(max_end_silence_time=500), "'max_end_silence_time' needs a vad_model"),
         (lambda: asr.two_pass(speakers={"Ann": SOUND}), "speakers needs a spk_model"),
         (lambda: bare.stream(chunk_sise=[0, 10, 5]), "Did you mean 'chunk_size'"),
+        (lambda: bare.stream(batch_size_s=60), "batch_size_s is an option of generate\\(\\)"),
+        (lambda: asr.two_pass(cache={}), "no meaning for a live stream"),
         (lambda: bare.stream(chunk_size=600), "\\[left, size, right\\]"),
     ):
         with pytest.raises(OptionError, match=message):
