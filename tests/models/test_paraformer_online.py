@@ -14,7 +14,7 @@ import torch
 
 from funasr.errors import InputError, ModelFilesError
 from funasr.models.paraformer.online import ParaformerStreaming
-from funasr.models.paraformer.online_state import StreamState
+from funasr.models.paraformer.online_state import ParaformerState
 from funasr.nn.packed import prepare_for_inference
 from funasr.nn.weights import unallocated
 from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape
@@ -42,7 +42,7 @@ def shape_of(number: int) -> ChunkShape:
 
 def walk(
     model: ParaformerStreaming, chunks: list[np.ndarray], shape: ChunkShape = USUAL
-) -> list[tuple[ChunkRow, StreamState]]:
+) -> list[tuple[ChunkRow, ParaformerState]]:
     """A whole stream by itself: what each step gave."""
     done, state = [], model.initial_state(shape)
     for number, features in enumerate(chunks):
@@ -58,7 +58,7 @@ def voice(number: int, chunks: int, last: int = 10) -> list[np.ndarray]:
     return [rng.standard_normal((rows, seeded.INPUT)).astype(np.float32) for rows in [10] * chunks + [last]]
 
 
-def tensors(state: StreamState) -> list[torch.Tensor]:
+def tensors(state: ParaformerState) -> list[torch.Tensor]:
     return [state.window, state.encoder, state.token, state.spoken, state.heard]
 
 
@@ -68,7 +68,7 @@ def assert_rows_equal(one: ChunkRow, other: ChunkRow) -> None:
     np.testing.assert_allclose(one.ends, other.ends, atol=1e-4)
 
 
-def assert_states_equal(one: StreamState, other: StreamState) -> None:
+def assert_states_equal(one: ParaformerState, other: ParaformerState) -> None:
     assert (one.shape, one.frames) == (other.shape, other.frames)
     assert one.weight == pytest.approx(other.weight, abs=1e-5)
     for a, b in zip(tensors(one), tensors(other), strict=True):
@@ -172,7 +172,9 @@ def test_a_stream_of_a_day_still_tells_frames_apart() -> None:
     model = even_weights(network(), 0.27)
     state = walk(model, voice(0, 2))[1][1]
     frames = 24 * 60 * 60 * 1000 // 60
-    old = StreamState(**{name: getattr(state, name) for name in StreamState.__slots__} | {"frames": frames})
+    old = ParaformerState(
+        **{name: getattr(state, name) for name in ParaformerState.__slots__} | {"frames": frames}
+    )
 
     (early, _), (late, _) = model.step([Chunk(features=voice(1, 0)[0], state=some) for some in (state, old)])
 
@@ -274,6 +276,15 @@ def test_a_state_holds_its_own_numbers_and_no_more(number: int) -> None:
         assert sizes[9:] == sizes[9:10] * 21
 
 
+def test_a_state_goes_to_the_device_of_the_network() -> None:
+    state = network().initial_state(USUAL)
+
+    elsewhere = state.to(torch.device("meta"))
+
+    assert elsewhere.window.device == elsewhere.heard.device == torch.device("meta")
+    assert state.to(torch.device("cpu")) is state
+
+
 def test_after_the_last_chunk_a_stream_is_as_new() -> None:
     model = network()
 
@@ -345,6 +356,16 @@ def test_features_that_are_no_chunk_are_refused(rows: int, width: int, final: bo
 
     with pytest.raises(InputError, match=rf"\({rows}, {width}\).*\(10, {seeded.INPUT}\)"):
         model.step([chunk])
+
+
+def test_states_of_another_network_are_refused() -> None:
+    raw = seeded.config("ParaformerStreaming")
+    raw["encoder_conf"] |= {"num_blocks": 2}
+    other = ParaformerStreaming.from_official(raw, seeded.VOCAB, seeded.INPUT)
+
+    for state in (other.initial_state(USUAL), None):
+        with pytest.raises(InputError, match="state of another network"):
+            network().step([Chunk(features=voice(0, 0)[0], state=state)])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from torch import Tensor
 from funasr.errors import InputError, ModelFilesError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.network import Paraformer, best
-from funasr.models.paraformer.online_state import Pasts, StreamState
+from funasr.models.paraformer.online_state import Pasts, ParaformerState
 from funasr.nn.cif import Fired, fire
 from funasr.nn.layers import frame_mask
 from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape
@@ -52,7 +52,7 @@ class ParaformerStreaming(Paraformer):
                 "ahead, and a stream cannot. A ParaformerStreaming has as many of one as of the other"
             )
 
-    def initial_state(self, shape: ChunkShape) -> StreamState:
+    def initial_state(self, shape: ChunkShape) -> ParaformerState:
         """The memory of a stream that has heard nothing. Raises InputError for a shape that is none."""
         sizes = (shape.left, shape.right, shape.size - 1, shape.encoder_look_back + 1)
         if min(sizes) < 0:
@@ -63,7 +63,7 @@ class ParaformerStreaming(Paraformer):
         width, decoder = like.shape[0], self.config.decoder
         layers = self.config.encoder.num_blocks
         zeros = like.new_zeros
-        return StreamState(
+        return ParaformerState(
             shape=shape,
             frames=0,
             window=zeros(shape.left + shape.right, self.config.input_size),
@@ -75,7 +75,7 @@ class ParaformerStreaming(Paraformer):
         )
 
     @torch.inference_mode()
-    def step(self, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, StreamState]]:
+    def step(self, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, ParaformerState]]:
         """One chunk of each of any streams -> what each says, and its next state.
 
         Streams of the same shape share one pass through the network, however old each is; a last chunk of
@@ -86,13 +86,25 @@ class ParaformerStreaming(Paraformer):
         for index, chunk in enumerate(chunks):
             self._check(chunk)
             groups.setdefault((chunk.state.shape, len(chunk.features)), []).append(index)
-        done: dict[int, tuple[ChunkRow, StreamState]] = {}
+        done: dict[int, tuple[ChunkRow, ParaformerState]] = {}
         for (shape, _), indices in groups.items():
             done.update(zip(indices, self._advance(shape, [chunks[i] for i in indices]), strict=True))
         return [done[index] for index in range(len(chunks))]
 
     def _check(self, chunk: Chunk) -> None:
-        shape, found = chunk.state.shape, chunk.features.shape
+        state, like = chunk.state, self.encoder.after_norm.weight
+        sizes = (self.config.encoder.num_blocks, self.config.decoder.att_layer_num, like.shape[0], like.dtype)
+        if not isinstance(state, ParaformerState) or sizes != (
+            len(state.encoder),
+            len(state.heard),
+            len(state.token),
+            state.heard.dtype,
+        ):
+            raise InputError(
+                f"a chunk comes with the state of another network than this {type(self).__name__}: give what "
+                "the step before gave, or initial_state(shape) at the beginning of a stream"
+            )
+        shape, found = state.shape, chunk.features.shape
         fits = len(found) == 2 and found[1] == self.config.input_size
         if not fits or found[0] > shape.size or (found[0] < shape.size and not chunk.final):
             raise InputError(
@@ -100,9 +112,9 @@ class ParaformerStreaming(Paraformer):
                 "fewer rows only in its last chunk"
             )
 
-    def _advance(self, shape: ChunkShape, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, StreamState]]:
+    def _advance(self, shape: ChunkShape, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, ParaformerState]]:
         """Chunks of one shape and length."""
-        states: list[StreamState] = [chunk.state for chunk in chunks]
+        states: list[ParaformerState] = [chunk.state.to(self.device) for chunk in chunks]
         window = self._window(chunks, states)
         past = Pasts.gather([state.encoder for state in states], window.shape[1])
         memory = self.encoder.step(window, past.room, past.hidden)
@@ -123,7 +135,7 @@ class ParaformerStreaming(Paraformer):
                 done.append((row, self.initial_state(shape)))
                 continue
             left = tokens[i, len(one.ends)]
-            after = StreamState(
+            after = ParaformerState(
                 shape=shape,
                 frames=heard,
                 window=window[i, window.shape[1] - len(state.window) :].clone(),
@@ -136,7 +148,7 @@ class ParaformerStreaming(Paraformer):
             done.append((row, after))
         return done
 
-    def _window(self, chunks: Sequence[Chunk], states: Sequence[StreamState]) -> Tensor:
+    def _window(self, chunks: Sequence[Chunk], states: Sequence[ParaformerState]) -> Tensor:
         """-> (B, T, input): what is remembered of the sound and what is new, scaled, with positions."""
         new = torch.from_numpy(np.stack([chunk.features for chunk in chunks])).to(self.device)
         starts = torch.tensor([state.frames + 1.0 for state in states], device=self.device)
@@ -169,7 +181,7 @@ class ParaformerStreaming(Paraformer):
     def _say(
         self,
         shape: ChunkShape,
-        states: Sequence[StreamState],
+        states: Sequence[ParaformerState],
         fired: Sequence[Fired],
         tokens: Tensor,
         memory: Tensor,
@@ -200,7 +212,7 @@ class ParaformerStreaming(Paraformer):
         }
 
 
-def _look_back(state: StreamState) -> int:
+def _look_back(state: ParaformerState) -> int:
     """Frames that the encoder remembers after a chunk; below 0 all of them."""
     # As upstream: the frames left of a stream's first chunk are remembered beyond that.
     if state.frames == 0 and state.shape.encoder_look_back:

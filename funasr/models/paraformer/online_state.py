@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from funasr.stages.protocols import ChunkShape
 
+TENSORS = ("window", "encoder", "token", "spoken", "heard")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StreamState:
+class ParaformerState:
     """The memory of one stream. Bounded by its shape, except where `encoder_look_back` is -1.
 
-    Every tensor is its own: none keeps a batch or an older state alive. All can be pickled, and go to the
-    device of the network that gets them.
+    Every tensor is its own: none keeps a batch or an older state alive. A state can be pickled on one device
+    and go on on another.
     """
 
     shape: ChunkShape
@@ -40,7 +44,21 @@ class StreamState:
 
     @property
     def nbytes(self) -> int:
-        return sum(x.nbytes for x in (self.window, self.encoder, self.token, self.spoken, self.heard))
+        return sum(getattr(self, name).nbytes for name in TENSORS)
+
+    def to(self, device: torch.device) -> ParaformerState:
+        """The same state there; itself where it is there."""
+        if self.window.device == device:
+            return self
+        return replace(self, **{name: getattr(self, name).to(device) for name in TENSORS})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        at_home = self.to(torch.device("cpu"))
+        return _rebuilt, ({field.name: getattr(at_home, field.name) for field in fields(self)},)
+
+
+def _rebuilt(values: dict[str, Any]) -> ParaformerState:
+    return ParaformerState(**values)
 
 
 @dataclass(frozen=True, slots=True)
