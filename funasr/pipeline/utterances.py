@@ -11,12 +11,16 @@ from funasr.pipeline.cutting import SampleBuffer
 from funasr.stages.detector import Detector
 from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
 
+AGAIN_MS = 1000
+"""Where speech goes on without a pause, so much of it at most is heard by two utterances."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """An utterance begins at `start_ms`, which is some way back: speech is noticed late."""
 
     start_ms: int
+    """Where its sound begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ class Utterances:
     `lookback_time_start_point`), so that its first word is whole. It is handed out without waiting for its
     end, which is noticed late too: so it contains the pause that ended it, except the block in which that
     was noticed. That silence lets a recognizer say the last word before it is told that nothing follows. If
-    words begin again in that very moment, their sound is in both utterances, and whole in the second.
+    words begin again in that very moment, their sound is in both utterances, and whole in the second. But
+    silero-vad cuts speech that is too long at a pause far back, behind which words have been heard already:
+    the next utterance then begins where they end.
 
     Holds the sound since the open utterance began: a detector's `max_single_segment_time` bounds it.
     """
@@ -105,14 +111,18 @@ class Utterances:
         yield from self._follow(self._detector.flush())
 
     def _follow(self, events: Sequence[Event]) -> Iterator[Happening]:
+        ended: int | None = None
         for event in events:
             if isinstance(event, SpeechStart):
-                self._open_ms = event.start_ms
-                self._given = self._sample(event.start_ms)
-                yield Opened(event.start_ms)
+                self._open_ms = start_ms = event.start_ms
+                heard_ms = self._given * 1000 // self._rate
+                if start_ms == ended and heard_ms - start_ms > AGAIN_MS:
+                    start_ms = heard_ms
+                self._given = self._sample(start_ms)
+                yield Opened(start_ms)
             elif isinstance(event, SpeechEnd):
                 yield from self._give(self._sample(event.end_ms))
-                self._open_ms = None
+                self._open_ms, ended = None, event.end_ms
                 samples = self._buffer.cut(event.start_ms, event.end_ms)
                 yield Closed(event.start_ms, event.end_ms, samples)
 

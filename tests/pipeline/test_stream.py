@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import pickle
 import tracemalloc
@@ -14,13 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from funasr.arrays import Samples
 from funasr.errors import InputError, OptionError
 from funasr.pipeline.events import Final, LiveEvent, Partial, Stable
 from funasr.pipeline.stream import RecognitionStream, StreamOptions
 from funasr.result import Token
-from tests.live_fakes import STRIDE, Checksums, Stops, loudness_detector, sound, word_of
+from funasr.stages.silero import SileroDetector, SileroOptions
+from tests.live_fakes import STRIDE, Checksums, Frames, Stops, loudness_detector, sound, word_of
 
 TALK = sound((0, 1), (0.1, 1.5), (0, 1.4), (0.1, 2.2), (0, 1.3), (0.1, 0.9))
 """Three stretches of speech; the last one is not over."""
@@ -122,6 +125,33 @@ def test_silence_and_no_sound_say_nothing() -> None:
     for samples in (np.zeros(0, np.float32), sound((0, 5))):
         assert heard(stream(), samples) == []
     assert heard(RecognitionStream(Checksums()), np.zeros(0, np.float32)) == []
+
+
+class Scripted:
+    """silero-vad's network, as if it heard speech with one pause at 3.2 s that is too short to end it."""
+
+    window_samples = 512
+
+    def initial_state(self) -> Any:
+        return Frames()
+
+    def score(self, windows: NDArray[np.float32], state: Frames) -> tuple[NDArray[np.float32], Any]:
+        places = state.count + np.arange(len(windows))
+        scores = np.where(places == 100, 0.4, 0.9).astype(np.float32)
+        return scores, Frames(state.count + len(windows))
+
+
+def test_speech_that_is_cut_far_back_is_heard_once() -> None:
+    detector = SileroDetector(Scripted(), SileroOptions(max_single_segment_time=6000))
+    samples = sound((0.1, 9))
+
+    finals = of(Final, heard(RecognitionStream(Checksums(), detector), samples))
+
+    assert [(final.start_ms, final.end_ms) for final in finals] == [(0, 3200), (3200, 9000)]
+    [*words] = [word for final in finals for word in final.words]
+    assert words[0].start_ms == 0
+    assert all(one.end_ms == other.start_ms for one, other in itertools.pairwise(words))
+    assert words[-1].end_ms == 9000
 
 
 pieces = st.lists(st.tuples(st.sampled_from([0.0, 0.1]), st.floats(0.05, 2.5)), min_size=1, max_size=7)

@@ -178,7 +178,7 @@ def test_finals_are_what_the_offline_pipeline_finds_with_real_models(model: Auto
     assert len(found) >= 5
 
 
-def test_a_detector_that_tells_starts_with_ends_does_as_well(talk: Samples) -> None:
+def test_silero_vad_as_the_detector_does_as_well(talk: Samples) -> None:
     model = AutoModel(model="bundled-asr", vad_model="silero-vad", device="cpu", disable_pbar=True)
 
     assert len(check_equal(model, talk[: 16000 * 12], range(0, 16000 * 12, 5000))) >= 2
