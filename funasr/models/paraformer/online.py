@@ -20,7 +20,7 @@ from torch import Tensor
 from funasr.errors import InputError, ModelFilesError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.network import Paraformer, best
-from funasr.models.paraformer.online_state import Pasts, ParaformerState
+from funasr.models.paraformer.online_state import ParaformerState, Pasts
 from funasr.nn.cif import Fired, fire
 from funasr.nn.layers import frame_mask
 from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape
