@@ -37,6 +37,12 @@ class Token:
             return self
         return replace(self, start_ms=self.start_ms + ms, end_ms=self.end_ms + ms)
 
+    def until(self, ms: int) -> Token:
+        """The same word, but not beyond `ms`; without times it stays as it is."""
+        if self.start_ms is None or self.end_ms is None or self.end_ms <= ms:
+            return self
+        return replace(self, start_ms=min(self.start_ms, ms), end_ms=ms)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:

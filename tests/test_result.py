@@ -59,3 +59,13 @@ def test_segments_are_separated_by_a_space_and_keep_their_channel() -> None:
 
 def test_a_failed_input_says_why() -> None:
     assert Transcript(key="a", error="no file 'a.wav'").to_dict()["error"] == "no file 'a.wav'"
+
+
+def test_a_word_can_be_moved_and_held_back_and_one_without_times_is_left_alone() -> None:
+    word = Token(text="a", start_ms=100, end_ms=200)
+
+    assert word.shifted(50) == Token(text="a", start_ms=150, end_ms=250)
+    assert word.until(150) == Token(text="a", start_ms=100, end_ms=150)
+    assert word.until(50) == Token(text="a", start_ms=50, end_ms=50)
+    assert word.until(200) == word
+    assert Token(text="a").shifted(5).until(1) == Token(text="a")

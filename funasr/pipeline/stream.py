@@ -341,13 +341,15 @@ class RecognitionStream:
 
     def _close(self, utterance: Closed) -> Iterator[LiveEvent]:
         transcript, self._memory = self._closing.close(utterance, self._settled, self._memory)
+        # A network that hears a whole utterance counts in frames, and may end behind the sound.
+        words = tuple(word.until(self._now_ms) for word in transcript.tokens)
         yield Final(
             id=self._id,
-            words=transcript.tokens,
+            words=words,
             text=transcript.text,
             start_ms=utterance.start_ms,
             end_ms=utterance.end_ms,
-            speaker=main_speaker(transcript.tokens),
+            speaker=main_speaker(words),
         )
         self._id += 1
         self._settled = self._shown = ()
