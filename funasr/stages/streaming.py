@@ -315,7 +315,7 @@ class _Walk:
         before, streamer = self._state, self._streamer
         frames = before.frames + len(chunk.features)
         decided = frames if chunk.final else max(frames - before.shape.right, 0)
-        spans = fired_spans(row.ends, before=before.until, decided=decided)
+        spans = fired_spans(row.ends, before=before.until, decided=decided, final=chunk.final)
         pieces, unknown = streamer._pieces(row, spans, before)
         joiner = before.words
         if joiner is None:
