@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from funasr.arrays import Features, Samples
+from funasr.auto.detect import feed
+from funasr.auto.options import CallOptions
 from funasr.errors import InputError
 from funasr.features.frontend import FrontendConfig, WavFrontend
 from funasr.stages.protocols import FrameScorer
 from funasr.stages.vad import SpeechDetector, VadStream
 from funasr.vad.endpoint import Event
 from funasr.vad.options import VadOptions
+from funasr.vad.segments import stream_pairs
 
 
 @dataclass(frozen=True)
@@ -247,3 +250,21 @@ def test_a_flushed_stream_takes_no_more(chunk_ms: int | None) -> None:
     stream.flush()
 
     refused([stream, vad.stream(state=stream.state)])
+
+
+def test_the_last_call_of_generate_happens_as_a_whole_or_not_at_all() -> None:
+    calls = iter(range(1, 100))
+    # The third answer is that of the flush.
+    network = Unreliable(Scripted(TALK), lambda: next(calls) == 3)
+    cache: dict[str, Any] = {}
+    samples = sound(12)
+    records = [feed(detector(network), samples[:6000], CallOptions(cache=cache))]
+
+    with pytest.raises(RuntimeError):
+        feed(detector(network), samples[6000:], CallOptions(cache=cache, is_final=True))
+    records.append(feed(detector(network), samples[6000:], CallOptions(cache=cache, is_final=True)))
+
+    stream = detector(Scripted(TALK)).stream()
+    expected = [stream.accept(samples[:6000]), stream.accept(samples[6000:]) + stream.flush()]
+    assert [record["value"] for record in records] == [stream_pairs(events) for events in expected]
+    assert cache == {}
