@@ -291,9 +291,9 @@ class _Run:
         tokens: list[Token] = []
         segments: list[Segment] = []
         utterances = sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0))
-        for utterance in utterances:
+        for utterance, limit_ms in zip(utterances, _limits(utterances, file.duration_ms), strict=True):
             first = len(tokens)
-            tokens += utterance.tokens
+            tokens += (_until(token, limit_ms) for token in utterance.tokens)
             segments.append(
                 replace(utterance.segment, first_token=first, stop_token=len(tokens), tags=utterance.tags)
             )
@@ -331,3 +331,23 @@ class _Run:
                 fraction=self._fraction,
             )
         )
+
+
+def _limits(utterances: Sequence[_Utterance], duration_ms: int) -> list[int]:
+    """Where the words of each utterance end at the latest: the channel's next speech, or the file's end.
+
+    Networks count in whole frames, and one more to end with: up to 120 ms beyond the sound.
+    """
+    limits: list[int] = []
+    next_start: dict[int | None, int] = {}
+    for utterance in reversed(utterances):
+        channel = utterance.segment.channel
+        limits.append(next_start.get(channel, duration_ms))
+        next_start[channel] = utterance.segment.start_ms
+    return limits[::-1]
+
+
+def _until(token: Token, limit_ms: int) -> Token:
+    if token.start_ms is None or token.end_ms is None or token.end_ms <= limit_ms:
+        return token
+    return replace(token, start_ms=min(token.start_ms, limit_ms), end_ms=limit_ms)

@@ -29,7 +29,8 @@ def merge_pieces(pieces: Sequence[Token]) -> tuple[Token, ...]:
     As upstream, so that text and times agree with it: a Chinese character does not end an open `hel@@`; the
     next English piece does, and stands after the character. When pieces are timed and a character falls
     into an open word, the character takes the time of the pieces before it and the word begins at its last
-    part. An open word that nothing closes is dropped.
+    part. So it is for what is neither, a sign or `42nd`, to which upstream gives no time. An open word that
+    nothing closes is dropped.
     """
     words, rest = PieceJoiner().add(pieces)
     return words + rest.close()
@@ -107,7 +108,8 @@ class PieceJoiner:
                 words.append(_timed_by(_glue([*open_pieces, piece]), [*spans, piece]))
                 open_pieces, spans = [], []
             else:
-                words.append(piece)
+                words.append(_timed_by(piece, spans or [piece]))
+                spans = []
         settled, letters = _abbreviate([*self.letters, *words])
         return settled, PieceJoiner(pieces=tuple(open_pieces), spans=tuple(spans), letters=letters)
 
