@@ -32,6 +32,9 @@ FEWEST_NEIGHBOURS = 6
 
 COMMAND = 'pip install "funasr[speakers]"'
 
+_OPTIONS = {"count": "preset_spk_num", "min_count": "min_spk_num", "max_count": "max_spk_num"}
+"""What callers know the fields by."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
@@ -50,10 +53,12 @@ class ClusterOptions:
         for name in ("count", "min_count", "max_count"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise OptionError(f"the number of speakers ({name}) is {value!r}; it must be 1 or more")
+                raise OptionError(
+                    f"{_OPTIONS[name]} is {value!r}; it must be a number of speakers, 1 or more"
+                )
         if self.min_count > self.max_count:
             raise OptionError(
-                f"at least {self.min_count} and at most {self.max_count} speakers: no number is both"
+                f"min_spk_num is {self.min_count} and max_spk_num {self.max_count}: no number is between them"
             )
         for name in ("merge_thr", "split_thr"):
             value = getattr(self, name)

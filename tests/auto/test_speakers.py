@@ -161,7 +161,7 @@ def test_enrolled_voices_give_their_names(model: AutoModel, tmp_path: Path) -> N
             InputError,
             "the voice of 'Ann' cannot be learnt: .*absent.wav",
         ),
-        ({"preset_spk_num": 0}, OptionError, "must be 1 or more"),
+        ({"preset_spk_num": 0}, OptionError, "preset_spk_num is 0; it must be"),
         ({"spk_mode": "default"}, OptionError, "spk_mode is 'default'"),
         ({"preset_spk_nun": 2}, OptionError, "Did you mean 'preset_spk_num'"),
     ],

@@ -158,7 +158,7 @@ def test_many_windows_and_a_known_number() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"count": 0}, "is 0; it must be 1 or more"),
+        ({"count": 0}, "preset_spk_num is 0; it must be a number of speakers, 1 or more"),
         ({"min_count": 3, "max_count": 2}, "at least 3 and at most 2"),
         ({"merge_thr": 78}, "merge_thr is 78; it is a cosine"),
         ({"merge_th": 0.7}, "Did you mean 'merge_thr'"),
