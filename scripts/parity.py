@@ -116,18 +116,24 @@ def compare_model(kind: str, directory: Path, clips: Sequence[Path], threads: in
         if kind == "contextual-paraformer":
             job["clas_scale"] = 1.0
         ours = our_results(directory, samples, words, threads)
-        for clip, (reference, theirs), own in zip(
-            clips, ask_reference("parity:worker", job, folder), ours, strict=True
-        ):
+        answers = ask_reference("parity:worker", job, folder)
+        for clip, path, (reference, theirs), own in zip(clips, samples, answers, ours, strict=True):
+            length_ms = len(np.load(path)) // 16
             for listed, phrases in lists.items():
                 row = compare_clip(directory.name, network, clip.stem, reference, listed, phrases)
-                rows.append(replace(row, results=compare_results(own[listed], theirs[listed])))
+                rows.append(replace(row, results=compare_results(own[listed], theirs[listed], length_ms)))
     return rows
 
 
-def compare_results(own: dict[str, Any], theirs: dict[str, Any]) -> str:
-    """What the two programs returned for the sound itself, key by key."""
+def compare_results(own: dict[str, Any], theirs: dict[str, Any], duration_ms: int) -> str:
+    """What the two programs returned for the sound itself, key by key.
+
+    Upstream's last word may end in a frame that the recording does not fill; ours ends with the recording.
+    """
     said = []
+    if "timestamp" in theirs:
+        times = [[min(edge, duration_ms) for edge in pair] for pair in theirs["timestamp"]]
+        theirs = {**theirs, "timestamp": times}
     for key in ("text", "timestamp"):
         if key in theirs:
             mine, wanted = own.get(key), theirs[key]

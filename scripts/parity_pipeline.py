@@ -8,6 +8,7 @@ What we do otherwise on purpose is undone before comparing, so that what is left
   with the first of the next; from there on its sentences have the words of their neighbours.
   `upstream_words` joins them too.
 * Upstream's choice of a sentence's speaker counts a turn twice; `speakers.assign.upstream_speaker` does too.
+* Upstream's last word may end in a frame that the recording does not fill; ours ends with the recording.
 * Upstream's k-means has no seed of its own: it is asked for some draws, of which ours must be one.
 """
 
@@ -96,6 +97,7 @@ def compare_call(
 ) -> dict[str, str]:
     """One call on both sides."""
     [transcript] = model.transcribe(sound, **how)
+    theirs = bounded(theirs, len(sound) // 16)
     record = model.generate(input=sound, **how)[0]
     own, wanted = record["sentence_info"], theirs["sentence_info"]
     found = [[segment.start_ms, segment.end_ms] for segment in transcript.segments]
@@ -127,6 +129,19 @@ def compare_call(
         "decisions": count_equal(marks, [mark_of(sentence["text"]) for sentence in wanted]),
         "results": ", ".join(said),
     }
+
+
+def bounded(record: dict[str, Any], limit_ms: int) -> dict[str, Any]:
+    """The record with no time behind the end of the recording."""
+
+    def cut(times: list[list[int]]) -> list[list[int]]:
+        return [[min(edge, limit_ms) for edge in pair] for pair in times]
+
+    sentences = [
+        {**s, "end": min(s["end"], limit_ms), "timestamp": cut(s["timestamp"])}
+        for s in record["sentence_info"]
+    ]
+    return {**record, "timestamp": cut(record["timestamp"]), "sentence_info": sentences}
 
 
 def label_windows(model: Any, sound: np.ndarray, segments: list[list[int]], count: int | None) -> list[int]:
