@@ -289,7 +289,8 @@ def test_live_parity_on_tiny_models(reference_python: str, shared: Path, tmp_pat
     import sys
 
     root = Path(__file__).parents[2]
-    for kind in ("paraformer", "bicif-paraformer", "seaco-paraformer"):
+    kinds = ["paraformer", "bicif-paraformer", "seaco-paraformer", "paraformer-streaming"]
+    for kind in kinds:
         make = [
             shared / "reference" / "make_random_model.py",
             kind,
@@ -300,6 +301,8 @@ def test_live_parity_on_tiny_models(reference_python: str, shared: Path, tmp_pat
         subprocess.run([sys.executable, *map(str, make)], check=True, capture_output=True)
     clips = sorted((shared / "data" / "asr" / "test_zh" / "wavs").glob("*.wav"))[:3]
     parity = [root / "scripts" / "parity.py", "--models", tmp_path, "--size", "tiny", "--audio", *clips]
+    for kind in (*kinds, "contextual-paraformer"):  # made by the script itself
+        parity += ["--kind", kind]
     environment = {**os.environ, "FUNASR_REFERENCE_PYTHON": reference_python}
 
     done = subprocess.run(
