@@ -159,7 +159,7 @@ def test_many_windows_and_a_known_number() -> None:
     ("given", "message"),
     [
         ({"count": 0}, "preset_spk_num is 0; it must be a number of speakers, 1 or more"),
-        ({"min_count": 3, "max_count": 2}, "at least 3 and at most 2"),
+        ({"min_count": 3, "max_count": 2}, "min_spk_num is 3 and max_spk_num 2"),
         ({"merge_thr": 78}, "merge_thr is 78; it is a cosine"),
         ({"merge_th": 0.7}, "Did you mean 'merge_thr'"),
     ],
