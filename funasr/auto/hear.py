@@ -103,10 +103,9 @@ def hear(
         stream = streamer.stream(chunk_shape(options, streamer.shape), whole_words=False)
     _check_same(streamer, stream, options)
     samples, final = _piece(streamer, input, options)
-    [words] = streamer.advance([stream], [samples], last=final)
-    cache[STREAM_KEY] = stream
-    if final:
-        cache.clear()
+    # A stream of its own for this call: where anything below raises, that in the cache is as it was.
+    moved = streamer.stream(state=stream.state)
+    [words] = streamer.advance([moved], [samples], last=final)
     decode = DecodeOptions(timestamps=options.times)
     transcript = replace(
         streamer.transcript(words, len(samples) * 1000 // streamer.rate, decode),
@@ -116,6 +115,9 @@ def hear(
         [transcript] = punctuator.mark_words([transcript])
     record = rewriter(options, writes_digits=False).rewrite(transcript).to_dict()
     record.pop("confidence", None)  # as upstream: the text of the call, and no more than was asked for
+    cache[STREAM_KEY] = moved
+    if final:
+        cache.clear()
     return record
 
 

@@ -9,6 +9,7 @@ import io
 import logging
 import re
 import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -498,6 +499,41 @@ def test_a_refused_call_leaves_the_stream_as_it_was(model: AutoModel) -> None:
         texts.append(record["text"])
 
     assert texts == live(model, pieces)
+
+
+def test_a_call_that_fails_can_be_made_again_whichever_model_failed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_marks = AutoModel(
+        model=str(folder / "streaming"), punc_model=str(folder / "punc"), device="cpu", disable_update=True
+    )
+    expected = live(with_marks, pieces := pieces_of(SOUND, [STRIDE]))
+    for part, name in ((with_marks.model.network, "step"), (with_marks.punc_model, "mark_words")):
+        works = getattr(part, name)
+        calls = 0
+
+        def fail_every_second_time(*given: Any, works: Callable[..., Any] = works, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls % 2:
+                raise RuntimeError("out of memory")
+            return works(*given, **options)
+
+        monkeypatch.setattr(part, name, fail_every_second_time)
+        cache: dict[str, Any] = {}
+        texts = []
+        for i, piece in enumerate(pieces):
+            for attempt in range(4):
+                try:
+                    [record] = with_marks.generate(input=piece, cache=cache, is_final=i == len(pieces) - 1)
+                    break
+                except RuntimeError:
+                    assert attempt < 3
+            texts.append(record["text"])
+        monkeypatch.undo()
+
+        assert texts == expected
+        assert calls > len(pieces)
 
 
 def test_the_documented_name_is_that_of_this_class() -> None:
