@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from funasr.nn.layers import Padding, frame_mask, sinusoids
+from funasr.nn.layers import Padding, encode_positions, frame_mask, sinusoids
 from funasr.nn.sanm import FsmnBlock
 
 
@@ -59,3 +59,26 @@ def test_memory_does_not_see_padding_and_leaves_none() -> None:
 def test_a_shift_looks_back_and_a_negative_one_is_none() -> None:
     assert (FsmnBlock(1, 11, 5).left, FsmnBlock(1, 11, 5).right) == (10, 0)
     assert (FsmnBlock(1, 11, -5).left, FsmnBlock(1, 11, 0).left) == (5, 5)
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(1, 15), (2, 16), (3, 40), (1, 1)])
+def test_short_windows_are_summed_to_what_the_convolution_gives(rows: int, frames: int) -> None:
+    torch.manual_seed(0)
+    block = FsmnBlock(6, 11, 0).eval()
+    seen = torch.randn(rows, 10 + frames, 6)
+
+    with torch.inference_mode():
+        wanted = block(seen.transpose(1, 2)).transpose(1, 2)
+        torch.testing.assert_close(block.slide(seen), wanted, atol=1e-5, rtol=0)
+        # A part of a larger tensor, as the padding of a stream may be.
+        part = torch.cat([seen, seen], dim=2)[..., :6]
+        torch.testing.assert_close(block.slide(part), wanted, atol=1e-5, rtol=0)
+
+
+def test_positions_of_rows_that_began_at_other_times() -> None:
+    starts = torch.tensor([1.0, 8.0])
+
+    rows = encode_positions(starts[:, None] + torch.arange(3.0), 10)
+
+    torch.testing.assert_close(rows[0], sinusoids(3, 10, rows.device))
+    torch.testing.assert_close(rows[1], sinusoids(3, 10, rows.device, start=8))
