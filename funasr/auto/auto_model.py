@@ -29,7 +29,8 @@ from funasr.errors import InputError, OptionError
 from funasr.pipeline.cutting import DetectedSegments, SegmentStream
 from funasr.pipeline.offline import OfflinePipeline, PipelineOptions, Progress, Recognizer
 from funasr.pipeline.recordings import stream_recordings
-from funasr.pipeline.stream import RecognitionStream, StreamState
+from funasr.pipeline.stream import RecognitionStream
+from funasr.pipeline.stream_state import StreamState
 from funasr.pipeline.twopass import TwoPassStream
 from funasr.result import Transcript
 from funasr.speakers.cluster import ClusterOptions, require_scikit_learn

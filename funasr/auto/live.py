@@ -12,8 +12,9 @@ from funasr.auto.options import CallOptions
 from funasr.auto.rewrite import Rewriter, rewriter
 from funasr.auto.voices import enrol, enrolled_threshold
 from funasr.errors import OptionError
-from funasr.pipeline.offline import Recognizer
-from funasr.pipeline.stream import Marker, RecognitionStream, StreamOptions, StreamState
+from funasr.pipeline.offline import Marker, Recognizer
+from funasr.pipeline.stream import RecognitionStream
+from funasr.pipeline.stream_state import StreamOptions, StreamState
 from funasr.pipeline.twopass import TwoPassStream
 from funasr.result import Transcript
 from funasr.stages.detector import Detector

@@ -293,7 +293,7 @@ class _Run:
         utterances = sorted(file.utterances, key=lambda u: (u.segment.start_ms, u.segment.channel or 0))
         for utterance, limit_ms in zip(utterances, _limits(utterances, file.duration_ms), strict=True):
             first = len(tokens)
-            tokens += (_until(token, limit_ms) for token in utterance.tokens)
+            tokens += (token.until(limit_ms) for token in utterance.tokens)
             segments.append(
                 replace(utterance.segment, first_token=first, stop_token=len(tokens), tags=utterance.tags)
             )
@@ -345,9 +345,3 @@ def _limits(utterances: Sequence[_Utterance], duration_ms: int) -> list[int]:
         limits.append(next_start.get(channel, duration_ms))
         next_start[channel] = utterance.segment.start_ms
     return limits[::-1]
-
-
-def _until(token: Token, limit_ms: int) -> Token:
-    if token.start_ms is None or token.end_ms is None or token.end_ms <= limit_ms:
-        return token
-    return replace(token, start_ms=min(token.start_ms, limit_ms), end_ms=limit_ms)

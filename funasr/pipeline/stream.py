@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,14 +10,14 @@ import numpy as np
 from funasr.arrays import NO_SAMPLES, Samples
 from funasr.audio.samples import live_samples
 from funasr.errors import InputError, OptionError
+from funasr.pipeline.closing import Closing, KeptWords
 from funasr.pipeline.events import Final, LiveEvent, Partial, Stable, more_text
-from funasr.pipeline.utterances import Closed, Happening, Heard, Opened, Utterances, UtterancesState
-from funasr.result import Token, Transcript, main_speaker
+from funasr.pipeline.offline import Marker
+from funasr.pipeline.stream_state import StreamOptions, StreamState
+from funasr.pipeline.utterances import Closed, Happening, Heard, Opened, Utterances
+from funasr.result import Token, main_speaker
 from funasr.stages.detector import Detector
 from funasr.stages.protocols import ChunkShape
-
-WORD_BYTES = 500
-"""About what a word takes in memory."""
 
 
 class WordStream(Protocol):
@@ -48,101 +47,6 @@ class Streamer(Protocol):
         ...
 
     def stream(self, shape: ChunkShape | None = None, state: Any = None) -> WordStream: ...
-
-
-class Closing(Protocol):
-    """What is done with an utterance when it is complete. Immutable: what it remembers is handed to it."""
-
-    @property
-    def keeps_words(self) -> bool:
-        """The words stay those that the streaming recognizer heard, so they are told when it is certain."""
-        ...
-
-    def initial_memory(self) -> Any:
-        """What is remembered of no utterances: frozen, picklable, has `nbytes`; or None."""
-        ...
-
-    def close(self, utterance: Closed, words: tuple[Token, ...], memory: Any) -> tuple[Transcript, Any]:
-        """A complete utterance and what was heard of it -> its words, at times of the stream; the memory."""
-        ...
-
-
-class Marker(Protocol):
-    """Words to words with marks; see stages/punctuation.py."""
-
-    def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOptions:
-    """What may be chosen for one stream."""
-
-    vad: Any = None
-    """The detector's options; None for its own."""
-    shape: ChunkShape | None = None
-    """How the streaming recognizer walks over the sound; None for its own way."""
-    longest_ms: int = 60_000
-    """Without a detector: an utterance that is longer ends with the last word that is settled."""
-    block_ms: int = 60
-    """Sound is looked at in blocks of this length, counted from the beginning of the stream, however it
-    comes: events are told at the end of a block, and depend on nothing but the sound."""
-
-    def __post_init__(self) -> None:
-        for name in ("longest_ms", "block_ms"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise OptionError(f"{name} is {value!r}; it must be a number of milliseconds, 1 or more")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamState:
-    """All that a stream remembers. Picklable; a stream of the same models and options goes on from it."""
-
-    waiting: Samples
-    """Sound that fills no block yet."""
-    samples_in: int
-    """Samples in complete blocks."""
-    utterances: UtterancesState | None
-    """None without a detector."""
-    words: Any
-    """Of the recognizer's stream on the open utterance, or None."""
-    memory: Any
-    """Of what closes utterances."""
-    id: int
-    """Number of the open utterance, or of the next one."""
-    start_ms: int
-    """Where the sound begins that the recognizer hears as one: the utterance, or without a detector all."""
-    settled: tuple[Token, ...]
-    shown: tuple[Token, ...]
-    """The words of the last `Partial`."""
-    flushed: bool
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes, bounded by the longest utterance: its words, and with a detector its sound."""
-        parts = (self.utterances, self.words, self.memory)
-        known = sum(int(part.nbytes) for part in parts if part is not None)
-        return known + self.waiting.nbytes + WORD_BYTES * (len(self.settled) + len(self.shown))
-
-
-@dataclass(frozen=True, slots=True)
-class KeptWords:
-    """Closes utterances with the words that were heard, marks set by `marker`, each utterance by itself."""
-
-    marker: Marker | None = None
-
-    @property
-    def keeps_words(self) -> bool:
-        return True
-
-    def initial_memory(self) -> Any:
-        return None
-
-    def close(self, utterance: Closed, words: tuple[Token, ...], memory: Any) -> tuple[Transcript, Any]:
-        transcript = Transcript(key="", tokens=words, timed=True)
-        if self.marker is not None:
-            [transcript] = self.marker.mark_words([transcript])
-        return transcript, memory
 
 
 class RecognitionStream:

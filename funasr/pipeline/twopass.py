@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
-
-from funasr.pipeline.offline import Recognizer
-from funasr.pipeline.stream import Marker, RecognitionStream, Streamer, StreamOptions, StreamState
-from funasr.pipeline.utterances import Closed
-from funasr.result import Token, Transcript
+from funasr.pipeline.closing import SecondPass
+from funasr.pipeline.offline import Marker, Recognizer
+from funasr.pipeline.stream import RecognitionStream, Streamer
+from funasr.pipeline.stream_state import StreamOptions, StreamState
 from funasr.stages.detector import Detector
 from funasr.stages.live_speaker import LiveSpeakers
 from funasr.stages.paraformer import DecodeOptions
-
-
-@dataclass(frozen=True, slots=True)
-class SecondPass:
-    """Closes utterances with the words that another recognizer hears in the whole of them."""
-
-    recognizer: Recognizer
-    marker: Marker | None
-    speakers: LiveSpeakers | None
-    decode: DecodeOptions
-
-    @property
-    def keeps_words(self) -> bool:
-        return False
-
-    def initial_memory(self) -> Any:
-        return self.speakers.nobody() if self.speakers else None
-
-    def close(self, utterance: Closed, words: tuple[Token, ...], memory: Any) -> tuple[Transcript, Any]:
-        [transcript] = self.recognizer.recognize([utterance.samples], self.decode)
-        tokens = tuple(token.shifted(utterance.start_ms) for token in transcript.tokens)
-        if self.speakers is not None:
-            speaker, memory = self.speakers.tell(utterance.samples, memory)
-            tokens = tuple(replace(token, speaker=speaker) for token in tokens)
-        transcript = replace(transcript, tokens=tokens)
-        if self.marker is not None:
-            [transcript] = self.marker.mark_words([transcript])
-        return transcript, memory
 
 
 class TwoPassStream(RecognitionStream):

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from funasr.arrays import Samples
 from funasr.errors import InputError, OptionError
 from funasr.pipeline.events import Final, LiveEvent, Partial, Stable
-from funasr.pipeline.stream import RecognitionStream, StreamOptions
+from funasr.pipeline.stream import RecognitionStream
+from funasr.pipeline.stream_state import StreamOptions
 from funasr.result import Token
 from funasr.stages.silero import SileroDetector, SileroOptions
 from tests.live_fakes import STRIDE, Checksums, Frames, Stops, loudness_detector, sound, word_of
