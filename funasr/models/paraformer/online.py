@@ -118,8 +118,8 @@ class ParaformerStreaming(Paraformer):
         window = self._window(chunks, states)
         past = Pasts.gather([state.encoder for state in states], window.shape[1])
         memory = self.encoder.step(window, past.room, past.hidden)
-        fired, tokens = self._fire(shape, chunks, memory)
-        said = self._say(shape, states, fired, tokens, memory)
+        fired, tokens = self._fire(chunks, states, memory)
+        said = self._say(states, fired, tokens, memory)
         done = []
         for i, (chunk, state, one) in enumerate(zip(chunks, states, fired, strict=True)):
             answer = said.get(i)
@@ -156,31 +156,33 @@ class ParaformerStreaming(Paraformer):
         # A last chunk of a shape that remembers no frames may have none at all, but layers want one.
         return window if window.shape[1] else torch.nn.functional.pad(window, (0, 0, 0, 1))
 
-    def _fire(self, shape: ChunkShape, chunks: Sequence[Chunk], memory: Tensor) -> tuple[list[Fired], Tensor]:
+    def _fire(
+        self, chunks: Sequence[Chunk], states: Sequence[ParaformerState], memory: Tensor
+    ) -> tuple[list[Fired], Tensor]:
         """memory (B, T, D) -> where each row fires, and (B, U + 1, D) its tokens.
 
         The one behind a row's last token is what is left for the next.
         """
+        shape = states[0].shape
         memory = memory.float()
         size = memory.shape[1]
         weights = self.predictor.weights(memory, torch.full((len(memory),), size, device=self.device))
         known = shape.left if shape.left + shape.right + len(chunks[0].features) else size
         weights[:, :known] = 0.0
         fired = []
-        for chunk, row in zip(chunks, weights.cpu().numpy(), strict=True):
+        for chunk, state, row in zip(chunks, states, weights.cpu().numpy(), strict=True):
             decided = size if chunk.final else shape.left + shape.size
             tail = [self.config.predictor.tail_threshold] if chunk.final else []
-            fired.append(fire(np.array([chunk.state.weight, *row[:decided], *tail], dtype=np.float32)))
+            fired.append(fire(np.array([state.weight, *row[:decided], *tail], dtype=np.float32)))
         shares = np.zeros((len(fired), max(len(one.shares) for one in fired), size + 2), dtype=np.float32)
         for i, one in enumerate(fired):
             shares[i, : one.shares.shape[0], : one.shares.shape[1]] = one.shares
-        left = torch.stack([chunk.state.token for chunk in chunks])[:, None]
+        left = torch.stack([state.token for state in states])[:, None]
         frames = torch.cat([left, memory, torch.zeros_like(left)], dim=1)
         return fired, torch.from_numpy(shares).to(self.device) @ frames
 
     def _say(
         self,
-        shape: ChunkShape,
         states: Sequence[ParaformerState],
         fired: Sequence[Fired],
         tokens: Tensor,
@@ -197,7 +199,8 @@ class ParaformerStreaming(Paraformer):
         spoken = torch.stack([states[i].spoken for i in rows], dim=1)
         hidden, spoken = self.decoder.step(embeds, spoken, counts, memory[rows], past.room, past.hidden)
         ids, confidences = best(self.decoder.logits(hidden[frame_mask(counts, max(sizes))]))
-        limit = shape.size * max(shape.decoder_look_back, 0)
+        shape = states[0].shape
+        limit = shape.size * max(shape.decoder_look_back, 0)  # as upstream: -1 is none here
         cuts = np.cumsum(sizes)[:-1]
         return {
             row: Said(some_ids, some_confidences, spoken[:, i].clone(), past.remember(i, limit))
