@@ -224,6 +224,7 @@ def test_the_wrapper_reads_whole_recordings_as_upstreams_does(
 
 
 @pytest.mark.reference
+@pytest.mark.timeout(1800)
 def test_the_golden_file_is_what_the_installed_reference_says(
     reference_python: str, official: Path, shared: Path, tmp_path: Path
 ) -> None:
