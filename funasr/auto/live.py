@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 from funasr.auto.hear import chunk_shape
 from funasr.auto.options import CallOptions
-from funasr.auto.rewrite import Rewriter, rewriter
+from funasr.auto.rewrite import rewriter
 from funasr.auto.voices import enrol, enrolled_threshold
 from funasr.errors import OptionError
+from funasr.pipeline.closing import Rewrite
 from funasr.pipeline.offline import Marker, Recognizer
 from funasr.pipeline.stream import RecognitionStream
 from funasr.pipeline.stream_state import StreamOptions, StreamState
 from funasr.pipeline.twopass import TwoPassStream
-from funasr.result import Transcript
 from funasr.stages.detector import Detector
 from funasr.stages.live_speaker import LiveSpeakerOptions, LiveSpeakers
 from funasr.stages.paraformer import DecodeOptions
@@ -66,18 +66,6 @@ def require_live(given: Iterable[str]) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """Sets marks, and writes words in another way: what follows recognition in `generate` too."""
-
-    marker: Marker | None
-    rewriter: Rewriter
-
-    def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
-        marked = list(transcripts) if self.marker is None else self.marker.mark_words(transcripts)
-        return [self.rewriter.rewrite(transcript) for transcript in marked]
-
-
 def open_stream(
     name: str,
     recognizer: Any,
@@ -97,7 +85,8 @@ def open_stream(
     return RecognitionStream(
         recognizer,
         detector,
-        _after(recognizer, marker, options),
+        marker,
+        rewrite=_rewrite(recognizer, options),
         options=_stream_options(recognizer, detector, options),
         state=state,
     )
@@ -124,10 +113,11 @@ def open_two_pass(
     return TwoPassStream(
         recognizer,
         detector,
-        _after(recognizer, marker, options),
+        marker,
         _speakers(encoder, options),
         draft=draft,
         decode=decode,
+        rewrite=_rewrite(recognizer, options),
         options=_stream_options(draft, detector, options),
         state=state,
     )
@@ -144,9 +134,8 @@ def _stream_options(
     )
 
 
-def _after(recognizer: Any, marker: Marker | None, options: CallOptions) -> Marker:
-    writes_digits = isinstance(recognizer, SenseVoiceRecognizer)
-    return _Written(marker, rewriter(options, writes_digits=writes_digits))
+def _rewrite(recognizer: Any, options: CallOptions) -> Rewrite:
+    return rewriter(options, writes_digits=isinstance(recognizer, SenseVoiceRecognizer)).rewrite
 
 
 def _speakers(encoder: SpeakerEncoder | None, options: CallOptions) -> LiveSpeakers | None:

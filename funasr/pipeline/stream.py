@@ -10,7 +10,7 @@ import numpy as np
 from funasr.arrays import NO_SAMPLES, Samples
 from funasr.audio.samples import live_samples
 from funasr.errors import InputError, OptionError
-from funasr.pipeline.closing import Closing, KeptWords
+from funasr.pipeline.closing import Closing, KeptWords, Rewrite, Writing
 from funasr.pipeline.events import Final, LiveEvent, Partial, Stable, more_text
 from funasr.pipeline.offline import Marker
 from funasr.pipeline.stream_state import StreamOptions, StreamState
@@ -67,14 +67,17 @@ class RecognitionStream:
         detector: Detector | None = None,
         punctuator: Marker | None = None,
         *,
+        rewrite: Rewrite | None = None,
         options: StreamOptions | None = None,
         state: StreamState | None = None,
     ) -> None:
-        """`state` is that of a stream of the same models and options, to go on where that one stood.
+        """`rewrite`: how the words of complete utterances are written in another way.
 
-        Raises OptionError for models of different sample rates, InputError for a state of another kind.
+        `state` is that of a stream of the same models and options, to go on where that one stood. Raises
+        OptionError for models of different sample rates, InputError for a state of another kind.
         """
-        self._set_up(streamer, detector, KeptWords(punctuator), streamer.rate, options, state)
+        closing = KeptWords(Writing(punctuator, rewrite))
+        self._set_up(streamer, detector, closing, streamer.rate, options, state)
 
     def _set_up(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 from funasr.arrays import Samples
 from funasr.errors import OptionError
+from funasr.pipeline.closing import ClosingMemory
 from funasr.pipeline.utterances import UtterancesState
 from funasr.result import Token
 from funasr.stages.protocols import ChunkShape
@@ -48,8 +49,7 @@ class StreamState:
     """None without a detector."""
     words: Any
     """Of the recognizer's stream on the open utterance, or None."""
-    memory: Any
-    """Of what closes utterances."""
+    memory: ClosingMemory
     id: int
     """Number of the open utterance, or of the next one."""
     start_ms: int

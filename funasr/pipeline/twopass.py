@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from funasr.pipeline.closing import SecondPass
+from funasr.pipeline.closing import Rewrite, SecondPass, Writing
 from funasr.pipeline.offline import Marker, Recognizer
 from funasr.pipeline.stream import RecognitionStream, Streamer
 from funasr.pipeline.stream_state import StreamOptions, StreamState
@@ -15,7 +15,7 @@ class TwoPassStream(RecognitionStream):
     """One live stream of an offline recognizer: every stretch of speech is recognized when it ends.
 
     The words of a `Final` are those that the offline pipeline finds in the same stretch of a recording, for
-    the sound is cut in the same way; `marker` sets their punctuation, each utterance by itself, and
+    the sound is cut in the same way; `marker` sets their punctuation, and
     `speakers` say whose voice it is. With a `draft` recognizer there are `Partial` events before, all of
     whose words the `Final` replaces, and never `Stable` ones. All else is as in RecognitionStream; what is
     spoken without a pause is cut at the detector's `max_single_segment_time`.
@@ -30,12 +30,14 @@ class TwoPassStream(RecognitionStream):
         *,
         draft: Streamer | None = None,
         decode: DecodeOptions | None = None,
+        rewrite: Rewrite | None = None,
         options: StreamOptions | None = None,
         state: StreamState | None = None,
     ) -> None:
-        """`state` is that of a stream of the same models and options, to go on where that one stood.
+        """`rewrite`: how the words of complete utterances are written in another way.
 
-        Raises OptionError for models of different sample rates, InputError for a state of another kind.
+        `state` is that of a stream of the same models and options, to go on where that one stood. Raises
+        OptionError for models of different sample rates, InputError for a state of another kind.
         """
-        closing = SecondPass(recognizer, marker, speakers, decode or DecodeOptions())
+        closing = SecondPass(recognizer, Writing(marker, rewrite), speakers, decode or DecodeOptions())
         self._set_up(draft, detector, closing, recognizer.rate, options, state)

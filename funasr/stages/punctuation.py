@@ -205,6 +205,21 @@ class PunctuationStream:
         self._state = PunctuationState(carried=tuple(carried), last_label=labels[-1])
         return result
 
+    def mark_words(self, transcript: Transcript) -> Transcript:
+        """More words of the text -> the same with their marks; `accept` for words with times.
+
+        The last one has the mark that it has where nothing follows, often none.
+        """
+        known = len(self.carried)
+        tokens = list(transcript.tokens)
+        bare = replace(transcript, tokens=tuple(replace(token, mark="") for token in tokens))
+        read = self.accept(bare.text_of(0, len(tokens)))
+        texts = [token.text for token in tokens]
+        marks = self._punctuator.marks
+        for index, mark in _attach(texts, read.words[known:], read.labels[known:], marks):
+            tokens[index] = replace(tokens[index], mark=mark)
+        return replace(transcript, tokens=tuple(tokens), punctuated=True)
+
     def flush(self) -> str:
         """No more text will come -> the mark at its end; an empty string for no text."""
         before, self._state = self._state, PunctuationState()

@@ -23,7 +23,9 @@ from funasr.pipeline.events import Final, LiveEvent, Partial, Stable
 from funasr.pipeline.stream import RecognitionStream
 from funasr.pipeline.stream_state import StreamOptions
 from funasr.result import Token
+from funasr.stages.punctuation import Punctuator
 from funasr.stages.silero import SileroDetector, SileroOptions
+from funasr.text.words import WordVocabulary
 from tests.live_fakes import STRIDE, Checksums, Frames, Stops, loudness_detector, sound, word_of
 
 TALK = sound((0, 1), (0.1, 1.5), (0, 1.4), (0.1, 2.2), (0, 1.3), (0.1, 0.9))
@@ -153,6 +155,32 @@ def test_speech_that_is_cut_far_back_is_heard_once() -> None:
     assert words[0].start_ms == 0
     assert all(one.end_ms == other.start_ms for one, other in itertools.pairwise(words))
     assert words[-1].end_ms == 9000
+
+
+class FewWords:
+    """A tagger whose label of a word depends on how many words it is told with."""
+
+    def label(self, ids: Any, lengths: Any, boundaries: Any = None) -> Any:
+        return np.where(np.arange(ids.shape[1]) % 5 == 4, 2, 1) * np.ones_like(ids)
+
+
+def test_a_punctuation_model_of_live_texts_reads_on_over_the_utterances() -> None:
+    vocabulary = WordVocabulary(["<unk>"])
+    punctuator = Punctuator(FewWords(), vocabulary, live=True)
+
+    def new(state: Any = None) -> RecognitionStream:
+        return RecognitionStream(Checksums(), DETECTOR, punctuator, state=state)
+
+    events = heard(new(), TALK)
+    first = new()
+    moved = [*first.accept(TALK[:60_000])]
+    moved += heard(new(pickle.loads(pickle.dumps(first.state))), TALK[60_000:])
+
+    words = [word for final in of(Final, events) for word in final.words]
+    # No sentence ends here, so each utterance is read with all words before it: every fifth has a comma.
+    assert [place % 5 == 4 for place in range(len(words))] == [word.mark == "," for word in words]
+    assert len(words) > 12
+    assert moved == events
 
 
 pieces = st.lists(st.tuples(st.sampled_from([0.0, 0.1]), st.floats(0.05, 2.5)), min_size=1, max_size=7)

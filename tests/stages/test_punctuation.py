@@ -235,6 +235,22 @@ def test_a_live_text_is_told_how_many_words_it_knows() -> None:
     assert told.asked[1] == ([1], [10])
 
 
+def test_words_with_times_are_marked_as_the_live_text_that_they_are() -> None:
+    text, vocabulary = numbered(8)
+    table = np.array([0, NO, NO, NO, END, NO, COMMA, NO, ASK])
+    stream = Punctuator(Told(lambda ids: table[ids]), vocabulary, live=True).stream()
+    words = [Token(text=char, start_ms=10 * i, end_ms=10 * i + 5) for i, char in enumerate(text)]
+
+    first = stream.mark_words(Transcript(key="", tokens=tuple(words[:6])))
+    second = stream.mark_words(Transcript(key="", tokens=tuple(words[6:])))
+
+    assert "".join(token.text + token.mark for token in first.tokens) == f"{text[:4]}。{text[4:6]}，"
+    assert second.text == f"{text[6:]}？"
+    assert [token.start_ms for token in (*first.tokens, *second.tokens)] == list(range(0, 80, 10))
+    assert stream.carried == tuple(text[4:])
+    assert stream.mark_words(Transcript(key="")).text == ""
+
+
 def test_a_live_text_forgets_what_is_before_its_last_sentence_end() -> None:
     _, vocabulary = numbered(10)
     table = np.full(11, NO)
