@@ -1,11 +1,13 @@
 """What upstream's detector tells of real recordings, call by call -> tests/golden/vad/streams.json.
 
-Run with the reference's python, the released fsmn-vad in the official layout, and the folder of the recordings:
+Run with the reference's python, the released fsmn-vad in the official layout, and the folder of the
+recordings:
 
-    $FUNASR_REFERENCE_PYTHON tests/golden/make_vad_streams.py ../shared/data/models/fsmn-vad-official ../shared/data [OUT]
+    $FUNASR_REFERENCE_PYTHON tests/golden/make_vad_streams.py MODEL_DIR ../shared/data [OUT]
 
-The file holds times only. `fixed` and `dynamic` (dynamic_silence off and on): chunk size in ms -> [call, events].
-`wrapper` (DynamicStreamingVAD): samples a call -> [call, segments that ended], and its properties now and then.
+The file holds times only. `fixed` and `dynamic` (dynamic_silence off and on): chunk size in ms -> [call,
+events]. `wrapper` (DynamicStreamingVAD): samples a call -> [call, segments that ended], and its properties
+now and then.
 """
 
 import json
@@ -75,7 +77,8 @@ def main():
     found = {}
     for name in RECORDINGS:
         samples, rate = soundfile.read(data / name, dtype="float32")
-        assert rate == 16000 and samples.ndim == 1
+        assert rate == 16000
+        assert samples.ndim == 1
         wrapper = DynamicStreamingVAD(new(folder))
         found[name] = {
             "whole": new(folder).generate(input=samples, fs=16000, dynamic_silence=False)[0]["value"],
