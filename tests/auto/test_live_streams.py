@@ -144,11 +144,16 @@ def test_streams_from_many_threads_are_each_as_alone(streaming: AutoModel, count
     assert sorted(together) == list(range(count))
     for number, expected in enumerate(alone):
         assert [plain(final) for final in together[number]] == [plain(final) for final in expected]
+        assert certainties(together[number]) == pytest.approx(certainties(expected), abs=1e-5)
 
 
 def plain(final: Final) -> Any:
     """An event without confidences, whose last digits depend on the batch."""
     return final.text, final.start_ms, [(w.text, w.start_ms, w.end_ms, w.mark) for w in final.words]
+
+
+def certainties(finals: Sequence[LiveEvent]) -> list[float]:
+    return [word.confidence or 0.0 for final in finals for word in final.words]
 
 
 def test_two_passes_end_with_what_the_pipeline_finds(asr: AutoModel, streaming: AutoModel) -> None:
