@@ -37,7 +37,7 @@ class StreamOptions:
                 raise OptionError(f"{name} is {value!r}; it must be a number of milliseconds, 1 or more")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StreamState:
     """All that a stream remembers. Picklable; a stream of the same models and options goes on from it."""
 

@@ -23,14 +23,14 @@ class Opened:
     """Where its sound begins."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Heard:
     """The next sound of the open utterance; the first begins at its `start_ms`."""
 
     samples: Samples
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Closed:
     """The open utterance was the speech in [start_ms, end_ms)."""
 
@@ -43,7 +43,7 @@ class Closed:
 Happening: TypeAlias = Opened | Heard | Closed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class UtterancesState:
     """What is remembered between blocks."""
 
