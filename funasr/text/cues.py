@@ -89,7 +89,7 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
             continue
         end = next((i for i in range(index + 1, stop) if _is_word(tokens[i])), stop)
         while begin < index and not _fits(tokens[begin:end], transcript.spaced, limits):
-            cut = _phrase_end(tokens, begin, index)
+            cut = _phrase_end(tokens[:stop], begin, index, limits)
             yield cue(begin, cut)
             begin = cut
     yield cue(begin, stop)
@@ -128,11 +128,30 @@ def _fits(tokens: Sequence[Token], spaced: bool, limits: CueLimits) -> bool:
     return lines <= limits.max_lines
 
 
-def _phrase_end(tokens: Sequence[Token], begin: int, index: int) -> int:
-    """Where to end a cue that began at `begin` and must end at `index` at the latest."""
+def _phrase_end(tokens: Sequence[Token], begin: int, index: int, limits: CueLimits) -> int:
+    """Where to end a cue that began at `begin` and must end at `index` at the latest.
+
+    Behind a mark; else in the middle, where little of the phrase would be left for a cue of its own.
+    """
     middle = (begin + index + 1) // 2
-    marked = (i for i in range(index, middle, -1) if (tokens[i - 1].mark or tokens[i - 1].text) in MARKS)
-    return next(marked, index)
+    marked = (i for i in range(index, middle, -1) if _is_marked(tokens[i - 1]))
+    cut = next(marked, None)
+    if cut is not None:
+        return cut
+    rest = range(index, min(index + (index - begin - 1) // 4, len(tokens)))
+    ends = (i + 1 for i in rest if _is_marked(tokens[i]) or _is_last(tokens, i, limits))
+    stop = next(ends, None)
+    half = index if stop is None else (begin + stop + 1) // 2
+    return next((i for i in range(half, index) if _is_word(tokens[i])), index)
+
+
+def _is_last(tokens: Sequence[Token], index: int, limits: CueLimits) -> bool:
+    """Whether what follows a word, if anything does, never shares a cue with it."""
+    return index + 1 == len(tokens) or _parts(tokens[index], tokens[index + 1], limits)
+
+
+def _is_marked(token: Token) -> bool:
+    return (token.mark or token.text) in MARKS
 
 
 def _is_word(token: Token) -> bool:

@@ -70,3 +70,15 @@ def test_cues_partition_the_words_in_order_and_keep_the_limits(words: list[tuple
     assert " ".join(cue.text for cue in cues).split() == [token.text for token in tokens]
     assert all(cue.end_ms - cue.start_ms <= 2000 for cue in cues)
     assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(cues))
+
+
+def test_no_scrap_of_a_phrase_is_left_for_a_cue_of_its_own() -> None:
+    tokens = [
+        Token(text=word, start_ms=100 * i, end_ms=100 * i + 100) for i, word in enumerate("一二三四五六七")
+    ]
+    tokens[-1] = Token(text="七", start_ms=600, end_ms=700, mark="。")
+    transcript = Transcript(key="a", tokens=tuple(tokens), timed=True, punctuated=True)
+
+    cues = make_cues(transcript, CueLimits(line_width=12, max_lines=1))
+
+    assert [cue.text for cue in cues] == ["一二三四", "五六七。"]
