@@ -289,8 +289,9 @@ def test_live_parity_on_tiny_models(reference_python: str, shared: Path, tmp_pat
     import sys
 
     root = Path(__file__).parents[2]
-    kinds = ["paraformer", "bicif-paraformer", "seaco-paraformer", "paraformer-streaming"]
-    for kind in kinds:
+    recognizers = ["paraformer", "bicif-paraformer", "seaco-paraformer", "paraformer-streaming"]
+    companions = ["ct-punc-272727", "ct-punc-471067", "ct-punc-streaming", "sensevoice", "fa-zh", "cam++"]
+    for kind in (*recognizers, *companions, "fsmn-vad"):
         make = [
             shared / "reference" / "make_random_model.py",
             kind,
@@ -301,7 +302,8 @@ def test_live_parity_on_tiny_models(reference_python: str, shared: Path, tmp_pat
         subprocess.run([sys.executable, *map(str, make)], check=True, capture_output=True)
     clips = sorted((shared / "data" / "asr" / "test_zh" / "wavs").glob("*.wav"))[:3]
     parity = [root / "scripts" / "parity.py", "--models", tmp_path, "--size", "tiny", "--audio", *clips]
-    for kind in (*kinds, "contextual-paraformer"):  # made by the script itself
+    # The last three are made by the script itself, of the others.
+    for kind in (*recognizers, *companions, "contextual-paraformer", "eres2netv2", "pipeline"):
         parity += ["--kind", kind]
     environment = {**os.environ, "FUNASR_REFERENCE_PYTHON": reference_python}
 
