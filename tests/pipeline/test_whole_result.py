@@ -193,7 +193,7 @@ def sounds(case: Case) -> list[NDArray[np.float32]]:
     return made if case.channels > 1 else [one[0] for one in made]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(case=cases)
 def test_words_times_marks_speakers_and_channels_stay_together(case: Case) -> None:
     sources = sounds(case)
