@@ -5,7 +5,8 @@
 DIR holds `paraformer-streaming-full`, random or released. The documented loop of `generate(input=chunk,
 cache=cache)`, 600 ms a call. FUNASR_REFERENCE_PYTHON names a Python with upstream installed; both programs
 live in processes of their own and take turns, call by call, on the same sound, so what disturbs the machine
-disturbs both. The texts of all calls are compared. Then ours alone: streams stepped together.
+disturbs both. The texts of all calls are compared. `--bf16` adds a third process, ours with bf16=True. Then
+ours alone: streams stepped together.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ RATE = 16000
 CHUNK = [0, 10, 5]
 STRIDE = CHUNK[1] * 960
 OPTIONS = {"chunk_size": CHUNK, "encoder_chunk_look_back": 4, "decoder_chunk_look_back": 1}
+OURS, BF16, REFERENCE = "ours", "ours bf16", "reference"
 WARM_UP = 6
 """Calls that are not counted: histories fill up, threads start."""
 
@@ -37,10 +39,12 @@ def serve(job: dict[str, Any]) -> None:
 
     from funasr import AutoModel
 
-    ours = job["side"] == "ours"
+    ours = job["side"] != REFERENCE
     torch.set_num_threads(job["threads"])
     options: dict[str, Any] = {"device": "cpu", "ncpu": job["threads"], "disable_pbar": True}
     options |= {"offline": True} if ours else {"disable_update": True, "log_level": "ERROR"}
+    if job["side"] == BF16:
+        options["bf16"] = True
     model = AutoModel(model=job["model"], **options)
     sound = np.load(job["sound"])
     cache: dict[str, Any] = {}
@@ -120,12 +124,12 @@ def compare_calls(sides: Sequence[Side], calls: int) -> None:
         )
         tables[name] = np.array([*np.percentile(wall, [50, 95, 99]), np.median(processor)])
         print(f"{name:10} " + _row(tables[name], "ms"))
-    if "reference" in tables:
-        print(f"{'ratio':10} " + _row(tables["reference"] / tables["ours"], "x "))
+    for name in [name for name in tables if name != REFERENCE and REFERENCE in tables]:
+        print(f"{name}: ratio to the reference  " + _row(tables[REFERENCE] / tables[name], "x "))
         # Blanks apart: upstream leaves one where it loses a dangling piece of a word.
-        texts = zip(*([a["text"].replace(" ", "") for a in given] for given in answers.values()), strict=True)
-        equal = sum(own == theirs for own, theirs in texts)
-        print(f"texts      {equal} of {WARM_UP + calls} equal")
+        pairs = zip(answers[name], answers[REFERENCE], strict=True)
+        equal = sum(own["text"].replace(" ", "") == their["text"].replace(" ", "") for own, their in pairs)
+        print(f"{name}: texts of {equal} of {WARM_UP + calls} calls equal")
 
 
 def _row(values: np.ndarray, unit: str) -> str:
@@ -155,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 4, 16])
+    parser.add_argument("--bf16", action="store_true", help="ours with bf16=True as well")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.serve:
@@ -164,7 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sound = np.concatenate([load_audio(file) for file in options.audio])
     reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    programs = {"ours": sys.executable} | ({"reference": reference} if reference else {})
+    programs = {OURS: sys.executable}
+    programs |= {BF16: sys.executable} if options.bf16 else {}
+    programs |= {REFERENCE: reference} if reference else {}
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "sound.npy", np.resize(sound, (WARM_UP + options.calls) * STRIDE))
         job = {
