@@ -76,7 +76,9 @@ class AutoModel:
             elif self._main.recognizer is None:
                 what = "a voice activity detector" if self._main.detector else "a punctuation model"
                 what = "a speaker model" if self._main.encoder else what
-                raise OptionError(f"{options.model!r} is {what} itself; leave {kind} out")
+                raise OptionError(
+                    f"{options.model!r} is {what} itself; leave {kind} out, or name a recognizer as the model"
+                )
         self._vad = _load_sub_model("vad_model", options.sub_models.get("vad_model"))
         self._punc = _load_sub_model("punc_model", options.sub_models.get("punc_model"))
         self._cb_kwargs, speakers = _without_cb_kwargs(options.sub_models.get("spk_model"))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from funasr.bin.formats import FORMATS, LINE_WIDTH, SUBTITLES, CueStyle
 from funasr.bin.output import Output, use_any_letter
@@ -31,6 +31,8 @@ PRESETS = {"paraformer": "paraformer-zh"}
 """Upstream's short names for -m, where they differ from the alias of the model."""
 UNPUNCTUATED = ("Paraformer", "SeacoParaformer", "BiCifParaformer", "ContextualParaformer")
 """Classes of recognizers that write words without marks."""
+SAY_IT_TWICE = frozenset({"funasr.pipeline.offline", "funasr.pipeline.recordings"})
+"""They warn of inputs that fail, which the result says too."""
 LANGUAGES = {
     "zh": "paraformer-zh",
     "en": "paraformer-en",
@@ -99,6 +101,10 @@ class Parser(argparse.ArgumentParser):
                 f"no flag {flag!r}{did_you_mean(flag, flags) or '.'} {self.prog} --help lists them"
             )
         return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """A bad value is one line, like all mistakes."""
+        raise OptionError(f"{message}. {self.prog} --help lists what there is")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,7 +180,7 @@ def _transcribe(args: argparse.Namespace) -> int:
         return _list_models()
     if not args.audio:
         raise OptionError("nothing to transcribe. Try: funasr recording.wav   (funasr --help for more)")
-    set_up_logging(verbose=args.verbose)
+    set_up_logging(verbose=args.verbose, quiet=args.quiet)
     choice = _choose(args)
     if choice.note and not args.quiet:
         print(choice.note, file=sys.stderr)
@@ -277,13 +283,18 @@ def _repair(rules: str | None) -> dict[str, Any]:
     return {"postprocess_hotwords": rules.replace("；", ";").split(";")}
 
 
-def set_up_logging(*, verbose: bool) -> None:
-    """Everything with -v, else warnings; what a record says itself is not said twice."""
+def set_up_logging(*, verbose: bool, quiet: bool = False) -> None:
+    """Everything with -v, nothing with -q, else our warnings; what a result says itself is not said twice."""
     import logging
 
+    handler = logging.StreamHandler(sys.stderr)
+    if not verbose:
+        handler.addFilter(
+            lambda record: record.name.startswith("funasr.") and record.name not in SAY_IT_TWICE
+        )
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR,
-        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING,
+        handlers=[handler],
         format="%(levelname)s %(name)s: %(message)s" if verbose else "funasr: %(message)s",
     )
 

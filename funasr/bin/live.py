@@ -93,7 +93,7 @@ def _run(args: argparse.Namespace) -> int:
         return _list_devices()
     if not args.speed > 0:
         raise OptionError(f"--speed is {args.speed}; it must be a number greater than 0")
-    set_up_logging(verbose=args.verbose)
+    set_up_logging(verbose=args.verbose, quiet=args.quiet)
     if args.file is None:
         from funasr.bin.microphone import require_sounddevice
 
