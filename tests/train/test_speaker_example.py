@@ -1,0 +1,174 @@
+"""The parts of examples/train_bundled for speakers that are easy to get subtly wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from funasr.features.config import FrontendConfig
+from funasr.features.fbank import Fbank
+from funasr.models.campplus.config import CampplusConfig
+from funasr.models.campplus.network import Campplus
+from funasr.train.sampler import SamplerConfig, plan_epoch
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_bundled"
+NAMES = ("words_data", "vad_data", "speaker_data", "speaker_trials", "quick_campplus")
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[SimpleNamespace]:
+    """The example's modules; they import one another by their bare names."""
+    sys.path.insert(0, str(EXAMPLE))
+    try:
+        yield SimpleNamespace(**{name: __import__(name) for name in NAMES})
+    finally:
+        sys.path.remove(str(EXAMPLE))
+        for name in NAMES:
+            sys.modules.pop(name, None)
+
+
+def tone(hertz: float, seconds: float) -> np.ndarray[Any, np.dtype[np.int16]]:
+    time = np.arange(int(seconds * RATE)) / RATE
+    return (8000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
+
+
+def people(example: SimpleNamespace) -> list[Any]:
+    person = example.speaker_data.Person
+    return [
+        person(name="reader", clips=(tone(200, 6),), words=False),
+        person(name="caller", clips=tuple(tone(300 + i, 0.4) for i in range(4)), words=True),
+    ]
+
+
+def source(example: SimpleNamespace, **more: Any) -> Any:
+    fbank = Fbank(FrontendConfig(fs=RATE, window="povey", n_mels=80, dither=0.0, upsacle_samples=False))
+    noise = np.random.default_rng(0).integers(-999, 999, RATE).astype(np.int16)
+    around = example.vad_data.Corpus(
+        clips=(), sources=(), noises=(noise,), rooms=(np.array([32767, 9000], dtype=np.int16),)
+    )
+    lesson = example.speaker_data.Lesson(
+        frames=98, pairs=3, batches=2, clean=0.3, short=0.5, mixed=True, apart=False
+    )
+    late = example.speaker_data.Lesson(frames=148, pairs=2, batches=2, clean=1.0)
+    return example.speaker_data.Pairs(people(example), around, fbank, {0: lesson, 5: late}, seed=1, **more)
+
+
+def test_the_readers_kept_out_stay_the_same_when_others_join(example: SimpleNamespace) -> None:
+    split = example.speaker_data.split_readers
+    names = [str(number) for number in range(224)]
+
+    train, held_out = split(names)
+
+    assert len(held_out) == 30
+    assert not set(train) & set(held_out)
+    assert sorted(train + held_out) == sorted(names)
+    assert split(reversed(names)) == (train, held_out)
+    assert len(set(split([*names, "newcomer"])[1]) & set(held_out)) >= 29
+
+
+def test_an_example_is_two_pieces_of_one_speaker_each_less_its_mean(example: SimpleNamespace) -> None:
+    pairs = source(example)
+
+    for index in range(6):
+        made = pairs.load(0, index)
+        assert made.features.shape == (2 * 98, 80)
+        assert np.isfinite(made.features).all()
+        for piece in np.split(made.features, 2):
+            np.testing.assert_allclose(piece.mean(axis=0), 0, atol=1e-3)
+        assert 0 <= made.target[0] < pairs.speakers
+    assert pairs.lengths(0).tolist() == [196] * 6
+
+
+def test_unmixed_lessons_have_batches_of_readers_and_batches_of_words(example: SimpleNamespace) -> None:
+    pairs = source(example)
+
+    assert pairs.lengths(7).tolist() == [296, 296, 294, 294]
+    assert [int(pairs.load(7, index).target[0]) < 3 for index in range(4)] == [True, True, False, False]
+    plan = plan_epoch(pairs.lengths(7), SamplerConfig(batch_size=600, sort_size=1_000_000), epoch=7)
+    assert sorted(sorted(batch) for batch in plan) == [[0, 1], [2, 3]]
+
+
+def test_examples_depend_on_their_place_alone(example: SimpleNamespace) -> None:
+    one, other = source(example).load(3, 2), source(example).load(3, 2)
+
+    np.testing.assert_array_equal(one.features, other.features)
+    assert not np.array_equal(one.features, source(example).load(4, 2).features)
+
+
+def test_a_reader_at_three_tempos_is_three_speakers_and_a_caller_one(example: SimpleNamespace) -> None:
+    pairs = source(example)
+    assert pairs.speakers == 4
+
+    readers = {int(source(example, readers=1.0).load(0, i).target[0]) for i in range(6)}
+    callers = {int(source(example, readers=0.0).load(0, i).target[0]) for i in range(6)}
+
+    assert readers <= {0, 1, 2}
+    assert callers == {3}
+
+
+def test_halves_have_no_sound_in_common(example: SimpleNamespace) -> None:
+    person = example.speaker_data.Person
+    rng = np.random.default_rng(0)
+    clip = np.arange(1001, dtype=np.int16)
+    words = tuple(np.full(50, number, dtype=np.int16) for number in range(5))
+    for someone in (
+        person(name="reader", clips=(clip,), words=False),
+        person(name="caller", clips=words, words=True),
+    ):
+        one, other = example.speaker_data.halves(someone, rng)
+
+        heard = [set(np.concatenate(part.clips).tolist()) for part in (one, other)]
+        assert not heard[0] & heard[1]
+        assert heard[0] | heard[1] == set(np.concatenate(someone.clips).tolist())
+
+
+def test_a_faster_voice_is_a_higher_one(example: SimpleNamespace) -> None:
+    reader = people(example)[0]
+    for tempo, hertz in ((1.0, 200), (1.1, 220), (0.9, 180)):
+        heard = example.speaker_data.take(reader, RATE, tempo, np.random.default_rng(0))
+
+        assert len(heard) == RATE
+        assert np.argmax(np.abs(np.fft.rfft(heard))) == pytest.approx(hertz, abs=2)
+
+
+def test_the_error_rate_is_where_as_many_of_each_kind_are_wrong(example: SimpleNamespace) -> None:
+    rate = example.speaker_trials.equal_error_rate
+    same = np.array([0.9, 0.8, 0.7, 0.2], dtype=np.float32)
+    different = np.array([0.1, 0.3, 0.0, 0.1], dtype=np.float32)
+
+    error, threshold = rate(same, different)
+
+    assert error == pytest.approx(0.25)  # 0.2 is missed, 0.3 is let in
+    assert threshold == pytest.approx(0.3)
+    assert rate(same, different - 1)[0] == 0.0
+    assert rate(different, same)[0] >= 0.75
+
+
+def test_trials_are_all_pairs_but_those_of_one_recording(example: SimpleNamespace) -> None:
+    voices = np.array([[1, 0], [1, 0], [0, 1], [1, 1]], dtype=np.float32)
+
+    same, different = example.speaker_trials.trial_scores(voices, ["a", "a", "a", "b"], ["x", "x", "y", "z"])
+
+    assert sorted(same.tolist()) == pytest.approx([0.0, 0.0])
+    assert sorted(different.tolist()) == pytest.approx([0.5**0.5] * 3)
+
+
+@pytest.mark.parametrize("frames", [98, 220])
+def test_the_quick_form_for_training_computes_the_same(example: SimpleNamespace, frames: int) -> None:
+    torch.manual_seed(0)
+    model = Campplus(CampplusConfig(growth_rate=4, bn_size=2, init_channels=8, embedding_size=6))
+    quick = example.quick_campplus.QuickCampplus(model)
+    features = torch.randn(3, frames, 80)
+
+    for training in (True, False):
+        model.train(training)
+        with torch.no_grad():
+            torch.testing.assert_close(quick(features), model(features), atol=1e-4, rtol=1e-3)
