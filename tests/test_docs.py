@@ -60,6 +60,11 @@ def blocks_of(page: Path) -> list[Block]:
     return found
 
 
+def lines_of(block: Block) -> list[str]:
+    """Commands of a block; a backslash at the end of a line goes on in the next."""
+    return [line for line in block.code.replace("\\\n", " ").splitlines() if line]
+
+
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 RUN = [
     pytest.param(block, id=f"{block.page.relative_to(ROOT)}:{block.line}")
@@ -114,7 +119,7 @@ def test_a_block_runs(block: Block) -> None:
         code = compile("\n" * block.line + block.code, str(block.page), "exec")
         exec(code, {"__name__": "__main__"})
         return
-    for line in filter(None, block.code.splitlines()):
+    for line in lines_of(block):
         program, *arguments = shlex.split(line, comments=True)
         assert program in PROGRAMS, f"{line}: only {', '.join(PROGRAMS)} are run by the tests"
         assert PROGRAMS[program](arguments) == 0, line
@@ -130,7 +135,7 @@ def test_every_block_says_what_it_is() -> None:
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.kind == "console"])
 def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    for line in filter(None, block.code.splitlines()):
+    for line in lines_of(block):
         program, *arguments = shlex.split(line, comments=True)
         if program == "make":
             assert set(arguments) <= targets, line
