@@ -66,7 +66,7 @@ def step_together(model: Any, sound: np.ndarray, count: int, calls: int) -> list
     """Seconds of each step of that many streams, a stride of different sound for each."""
     from funasr.stages.protocols import ChunkShape
 
-    streamer = model._main.recognizer  # what all its streams share; AutoModel.stream makes one at a time
+    streamer = model.model  # what all its streams share; AutoModel.stream makes one at a time
     shape = ChunkShape(encoder_look_back=4, decoder_look_back=1)
     streams = [streamer.stream(shape) for _ in range(count)]
     seconds = []
