@@ -138,6 +138,15 @@ def mono(samples: Samples) -> Samples:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def finite(samples: Samples) -> Samples:
+    """`mono`, for live streams, which would remember NaN for good. Raises InputError for such too."""
+    samples = mono(samples)
+    if not np.isfinite(samples).all():
+        first = int(np.flatnonzero(~np.isfinite(samples))[0])
+        raise InputError(f"sample {first} of {len(samples)} is {samples[first]}: expected finite numbers")
+    return samples
+
+
 def _emphasised(part: NDArray[np.float32], hop: int, rows: NDArray[np.float32]) -> None:
     """Frames of `part` without their mean and pre-emphasised, written to rows (F, W).
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from funasr.arrays import NO_SAMPLES, Samples, read_only
 from funasr.errors import InputError
+from funasr.features.fbank import finite
 from funasr.stages.detector import all_or_nothing
 from funasr.vad.endpoint import Event, SpeechEnd, SpeechStart
 from funasr.vad.silero import SileroOptions
@@ -130,9 +131,13 @@ class SileroStream:
         return self.state.nbytes
 
     def accept(self, samples: Samples) -> list[Event]:
-        """samples (N,) -> what is certain now."""
+        """samples (N,) -> what is certain now.
+
+        Raises InputError for what is no sound, and for a stream that was flushed.
+        """
         if self._flushed:
             raise InputError("this stream was flushed and takes no more sound: make a new one with stream()")
+        samples = finite(samples)
         with all_or_nothing(self):
             waiting = np.concatenate([self._waiting, samples])
             count = len(waiting) // self._window

@@ -16,7 +16,7 @@ from funasr.arrays import NO_SAMPLES, Features, Samples, read_only
 from funasr.decode.firing import fired_spans
 from funasr.decode.greedy import kept_positions
 from funasr.errors import InputError, ModelFilesError
-from funasr.features.fbank import mono
+from funasr.features.fbank import finite
 from funasr.features.frontend import WavFrontend
 from funasr.features.online import OnlineState
 from funasr.result import Token, Transcript
@@ -283,10 +283,7 @@ class _Walk:
     ) -> None:
         if state.flushed:
             raise InputError("this stream was flushed and takes no more sound; make a new one")
-        samples = mono(samples)
-        if not np.isfinite(samples).all():
-            first = int(np.flatnonzero(~np.isfinite(samples))[0])
-            raise InputError(f"sample {first} of {len(samples)} is {samples[first]}: expected finite numbers")
+        samples = finite(samples)
         self.words: list[Token] = []
         self._streamer = streamer
         self._state = state

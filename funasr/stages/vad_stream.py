@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from funasr.arrays import NO_SAMPLES, Features, Samples, read_only
 from funasr.errors import InputError
+from funasr.features.fbank import finite
 from funasr.features.frontend import WavFrontend
 from funasr.features.online import OnlineState
 from funasr.stages.detector import all_or_nothing
@@ -79,7 +80,7 @@ class VadStream:
     ) -> None:
         """`state`: to go on where another stream stood, here or in another process.
 
-        Raises InputError for the state of another model or back end, or of other options.
+        Raises InputError for the state of another back end, of another front end, or of other options.
         """
         if options.dynamic_silence and chunk_ms is None:
             chunk_ms = 60
@@ -126,9 +127,13 @@ class VadStream:
         return self.state.nbytes
 
     def accept(self, samples: Samples) -> list[Event]:
-        """samples (N,), any number of them -> what happened in them; often nothing."""
+        """samples (N,), any number of them -> what happened in them; often nothing.
+
+        Raises InputError for what is no sound, and for a stream that was flushed.
+        """
         if self._flushed:
             raise InputError("this stream was flushed and takes no more sound: make a new one with stream()")
+        samples = finite(samples)
         with all_or_nothing(self):
             if not self._chunk:
                 return self._advance(samples)

@@ -127,10 +127,6 @@ class Endpointer:
         return self._start is not None
 
     @property
-    def frames_seen(self) -> int:
-        return self._frames
-
-    @property
     def earliest_start_ms(self) -> int:
         """No segment that is still to end starts before this: sound older than it can be forgotten."""
         first = self._start

@@ -195,7 +195,7 @@ def test_a_day_of_sound_leaves_no_trace() -> None:
     for _ in range(24 * 60):
         endpoint.accept(minute)
 
-    assert endpoint.frames_seen == 24 * 60 * 6000
+    assert endpoint.state.frames == 24 * 60 * 6000
     assert endpoint.nbytes == size
     assert len(pickle.dumps(endpoint)) < before + 50  # larger numbers, no more of them
 

@@ -223,3 +223,15 @@ def test_every_start_has_its_end_and_they_take_turns(
     assert [(segment.start_ms, segment.end_ms) for segment in finished(events)] == detect(
         samples, max_single_segment_time=2000
     )
+
+
+@pytest.mark.parametrize("wrong", [np.full(400, np.nan, np.float32), np.ones(400, np.int16)])
+def test_what_is_no_sound_is_refused_and_the_stream_goes_on(wrong: Any) -> None:
+    samples = sound((0.1, 10), (0.9, 20), (0.1, 20))
+    stream = SileroDetector(Loudness()).stream()
+
+    with pytest.raises(InputError, match="expected"):
+        stream.accept(wrong)
+
+    found = finished(stream.accept(samples) + stream.flush())
+    assert [(segment.start_ms, segment.end_ms) for segment in found] == [(290, 990)]

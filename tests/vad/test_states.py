@@ -252,6 +252,20 @@ def test_a_flushed_stream_takes_no_more(chunk_ms: int | None) -> None:
     refused([stream, vad.stream(state=stream.state)])
 
 
+@pytest.mark.parametrize("chunk_ms", [None, 100])
+@pytest.mark.parametrize("wrong", [np.full(400, np.nan, np.float32), np.ones(400, np.int16)])
+def test_what_is_no_sound_is_refused_and_the_stream_goes_on(chunk_ms: int | None, wrong: Any) -> None:
+    samples = sound(3)
+    vad = detector(Scripted(TALK))
+    stream = vad.stream(chunk_ms=chunk_ms)
+
+    with pytest.raises(InputError, match="expected"):
+        stream.accept(wrong)
+
+    other = vad.stream(chunk_ms=chunk_ms)
+    assert stream.accept(samples) + stream.flush() == other.accept(samples) + other.flush() != []
+
+
 def test_the_last_call_of_generate_happens_as_a_whole_or_not_at_all() -> None:
     calls = iter(range(1, 100))
     # The third answer is that of the flush.
