@@ -104,7 +104,16 @@ def live_samples(value: Any) -> Samples:
     guessed to be something else. NaN and infinity become 0.
     Raises InputError for anything else.
     """
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise InputError(
+            "a live stream takes samples, not bytes; of 16-bit PCM: np.frombuffer(data, dtype='<i2')"
+        )
     array = to_numpy(value)
+    if array.ndim == 0:
+        raise InputError(
+            f"a live stream takes mono samples (N,), piece by piece, not {describe(value)}; "
+            "generate() takes files"
+        )
     if array.ndim != 1:
         raise InputError(
             f"a live stream takes mono samples (N,), not an array of shape {array.shape}; mix or choose a "

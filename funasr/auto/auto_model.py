@@ -217,7 +217,7 @@ class AutoModel:
             self.vad_model,
             self.punc_model,
             self.spk_model,
-            draft and draft.model,
+            getattr(draft, "model", draft),
             self._decode_options(recognizer, options),
             options,
             state,

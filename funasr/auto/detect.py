@@ -93,6 +93,8 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
     """A piece of a live stream, whose state is in `options.cache` -> what happened in it."""
     cache = options.cache if options.cache is not None else {}
     stream = cache.get(STREAM_KEY)
+    if stream is None and cache:
+        raise InputError("cache belongs to another model; begin every stream with cache={}")
     if stream is None:
         size = None if options.chunk_size is None else int(options.chunk_size)
         chosen = detector.options.override(options.vad)

@@ -50,6 +50,8 @@ def punctuate_live(punctuator: Punctuator, text: Any, options: CallOptions) -> l
     if not isinstance(text, str):
         raise InputError(f"a call with cache= takes one text, not a {type(text).__name__}")
     stream = cache.get(STREAM_KEY)
+    if stream is None and cache:
+        raise InputError("cache belongs to another model; begin every live text with cache={}")
     if stream is None:
         stream = cache[STREAM_KEY] = punctuator.stream()
     if not isinstance(stream, PunctuationStream):

@@ -118,6 +118,8 @@ class RecognitionStream:
 
     def _resume(self, state: StreamState) -> None:
         """Stand where `state` was taken."""
+        if not isinstance(state, StreamState):
+            raise InputError(f"state is a {type(state).__name__}; give the `state` of another stream")
         if (state.utterances is None) != (self._detector is None):
             has, lacks = ("no", "one") if state.utterances is None else ("a", "none")
             raise InputError(f"the state is that of a stream with {has} detector, and this one has {lacks}")
