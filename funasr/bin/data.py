@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = parser.parse_args([argument for argument in arguments if not argument.startswith("+")])
     try:
         report = check_manifest(
-            [path for given in known.manifest for slice_ in manifest_paths(given) for path in slice_],
+            [path for given in known.manifest for path in manifest_paths(given)],
             options(Limits, parse_overrides(limits), "funasr-data validate"),
             tokenizer=None if known.model is None else vocabulary_of(known.model),
             open_sounds=not known.no_open,

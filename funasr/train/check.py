@@ -5,6 +5,7 @@ Runs before any network is built. Torch-free.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,11 +129,11 @@ def check_manifest(
     return Report(good=tuple(good), faults=tuple(faults))
 
 
-def manifest_paths(given: str | Path, data_split_num: int = 1) -> list[list[Path]]:
-    """`train_data_set_list` -> the files of each slice of it.
+def manifest_paths(given: str | Path) -> list[Path]:
+    """`train_data_set_list` -> its files.
 
-    A .jsonl (or .json) is itself the data; any other file lists such files, one a line, which are dealt to
-    `data_split_num` slices in order. Raises InputError for files that are not there.
+    A .jsonl (or .json) is itself the data; any other file lists such files, one a line. Raises InputError for
+    files that are not there.
     """
     path = Path(given)
     if not path.is_file():
@@ -140,13 +141,12 @@ def manifest_paths(given: str | Path, data_split_num: int = 1) -> list[list[Path
             f"no data list {str(given)!r}: give a .jsonl, or a file with the paths of such files"
         )
     if path.suffix in (".jsonl", ".json"):
-        return [[path]]
+        return [path]
     files = [Path(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     missing = [str(file) for file in files if not file.is_file()]
     if missing or not files:
         raise InputError(f"{path} lists {', '.join(missing[:5]) if missing else 'no files'}; no such file")
-    size = -(-len(files) // max(1, data_split_num))
-    return [files[start : start + size] for start in range(0, len(files), size)]
+    return files
 
 
 def _drafts(path: Path) -> Iterator[Utterance | Fault]:
@@ -161,7 +161,8 @@ def _draft(record: Mapping[str, Any], where: str) -> Utterance | Fault:
     if not isinstance(text, str):
         return Fault(where=where, kind="no 'target'", detail=f"the line has {', '.join(record)}")
     frames = record.get("source_len", 1)
-    if isinstance(frames, bool) or not isinstance(frames, (int, float)) or frames < 0:
+    # NaN and Infinity, which Python reads as JSON, are none either.
+    if isinstance(frames, bool) or not isinstance(frames, (int, float)) or not 0 <= frames < math.inf:
         return Fault(where=where, kind="'source_len' is no length", detail=repr(frames))
     key = str(record.get("key") or where)
     return Utterance(key=key, source=source, text=text.strip(), frames=int(frames), where=where)

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,6 @@ class Recipe:
     """Parameters with these names, or below them, do not learn."""
     excludes: tuple[str, ...] = ()
     scope_map: tuple[str, ...] = ()
-    report: dict[str, Report] = field(default_factory=dict)
 
     @classmethod
     def of(cls, directory: ModelDir) -> Recipe:
@@ -105,12 +104,15 @@ class Recipe:
         if workers is not None and "num_workers" not in training:
             training["num_workers"] = workers
         seed = int(raw.get("seed", 0))
+        sampler: SamplerConfig = _part(SamplerConfig, dataset)
+        limits: Limits = _part(Limits, dataset)
         return cls(
             directory=directory,
             output=Path(str(raw["output_dir"])),
             train=options(TrainConfig, _known(training, UNUSED_TRAIN_KEYS) | {"seed": seed}, "train_conf"),
-            sampler=_part(SamplerConfig, dataset),
-            limits=_part(Limits, dataset, also=SamplerConfig),
+            # What is too long is told by the check; here it would be left out without a word.
+            sampler=replace(sampler, max_token_length=limits.max_token_length),
+            limits=limits,
             optim=options(
                 OptimConfig, {"optim": raw.get("optim", "adam"), **section(raw, "optim_conf")}, "optim_conf"
             ),
@@ -141,8 +143,9 @@ def check_data(recipe: Recipe, tokenizer: Tokenizer, *, open_sounds: bool = Fals
     """Judge every line of both lists. Raises InputError when one of them has nothing to learn from."""
 
     def check(given: Path) -> Report:
-        paths = [path for slice_ in manifest_paths(given) for path in slice_]
-        report = check_manifest(paths, recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds)
+        report = check_manifest(
+            manifest_paths(given), recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds
+        )
         if not report.good:
             raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
         return report
@@ -254,7 +257,7 @@ def write_settings(recipe: Recipe) -> None:
     )
 
 
-def _part(cls: type, dataset: Mapping[str, Any], also: type | None = None) -> Any:
+def _part(cls: type, dataset: Mapping[str, Any]) -> Any:
     """The fields of one dataclass out of `dataset_conf`, all of whose names are known."""
     own = {f.name for f in fields(cls)}
     others = {f.name for kind in (Limits, SamplerConfig, Augmentation) for f in fields(kind)}

@@ -12,7 +12,10 @@ import torch
 
 from funasr import AutoModel
 from funasr.bin.train import main
+from funasr.modeldir import ModelDir
 from funasr.train.checkpoint import load_checkpoint
+from funasr.train.recipe import Recipe
+from funasr.train.sampler import plan_epoch
 from tests.tiny_models import WORDS, make_paraformer, talk
 
 
@@ -100,6 +103,19 @@ def test_a_sound_that_cannot_be_read_costs_its_example_alone(
     (desk / "train3.wav").write_bytes(b"broken")
     assert train() == 0
     assert "train.jsonl, line 4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("limits", "frames"),
+    [({"max_source_length": 3000, "max_token_length": 2500}, 2400), ({"max_source_length": 2199}, 2190)],
+)
+def test_what_the_check_lets_through_is_learnt_from(desk: Path, limits: dict[str, int], frames: int) -> None:
+    lists = {"train_data_set_list": "train.jsonl", "valid_data_set_list": "val.jsonl", "output_dir": "out"}
+    recipe = Recipe.of(ModelDir.open(desk / "model", {**lists, "dataset_conf": limits}))
+
+    assert recipe.limits.broken_by(frames, "a") is None
+    plan = plan_epoch(np.array([80, frames]), recipe.sampler, epoch=0)
+    assert sorted(index for batch in plan for index in batch) == [0, 1]
 
 
 def test_check_names_bad_lines_and_builds_nothing(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

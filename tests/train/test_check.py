@@ -35,6 +35,8 @@ def line(key: str = "u", **more: object) -> dict[str, object]:
         ({"source": "a.wav"}, "no 'target'"),
         (line(target="  "), "empty text"),
         (line(source_len="long"), "is no length"),
+        (line(source_len=float("nan")), "is no length"),
+        (line(source_len=float("inf")), "is no length"),
         (line(source_len=3000), "max_source_length=2048"),
         (line(source_len=1500, target="a" * 1000), "max_token_length=2200"),
         (line(target="xyz"), "the vocabulary cannot write"),
@@ -96,7 +98,7 @@ def test_limits_are_inclusive(frames: int, text: str, least: int, most: int) -> 
     assert (limits.broken_by(frames, text) is None) == (least <= frames <= most)
 
 
-def test_a_list_of_lists_is_dealt_to_slices(tmp_path: Path) -> None:
+def test_a_list_of_lists_stands_for_the_files_in_it(tmp_path: Path) -> None:
     files = [manifest(tmp_path, line())]
     for number in range(4):
         files.append(tmp_path / f"{number}.jsonl")
@@ -104,9 +106,8 @@ def test_a_list_of_lists_is_dealt_to_slices(tmp_path: Path) -> None:
     listing = tmp_path / "data.list"
     listing.write_text("\n".join(map(str, files)))
 
-    assert manifest_paths(files[0]) == [[files[0]]]
-    assert manifest_paths(listing) == [files]
-    assert manifest_paths(listing, 2) == [files[:3], files[3:]]
+    assert manifest_paths(files[0]) == [files[0]]
+    assert manifest_paths(listing) == files
     listing.write_text("/no/such.jsonl\n")
     with pytest.raises(InputError, match="no such file"):
         manifest_paths(listing)
