@@ -80,6 +80,8 @@ def open_stream(
             f"{name!r} does not recognize speech while it is spoken; 'paraformer-zh-streaming' does. "
             "two_pass() recognizes each utterance when it has ended"
         )
+    if options.speakers:
+        raise OptionError("speakers are told apart utterance by utterance; two_pass() does that")
     if options.hotword is not None or options.hotwords is not None:
         logger.warning("model %r takes no hotwords, and they are ignored; two_pass() uses them", name)
     return RecognitionStream(
@@ -128,6 +130,11 @@ def _stream_options(
 ) -> StreamOptions:
     if options.vad and detector is None:
         raise OptionError(f"{next(iter(options.vad))!r} needs a vad_model, and there is none")
+    for name in _SHAPE:
+        if streamer is None and getattr(options, name) is not None:
+            raise OptionError(
+                f"{name} is how a streaming recognizer listens, and there is none; give a draft"
+            )
     return StreamOptions(
         vad=None if detector is None else detector.options.override(options.vad),
         shape=None if streamer is None else chunk_shape(options, LIVE_SHAPE),
@@ -153,4 +160,5 @@ def _speakers(encoder: SpeakerEncoder | None, options: CallOptions) -> LiveSpeak
     return LiveSpeakers(encoder, chosen)
 
 
+_SHAPE = ("chunk_size", "encoder_chunk_look_back", "decoder_chunk_look_back")
 _CALL = frozenset(field.name for field in fields(CallOptions))

@@ -213,6 +213,8 @@ def test_wrong_calls_say_what_would_be_right(
         (load(folder, "asr").two_pass, "needs a vad_model"),
         (load(folder, "vad").two_pass, "does not turn speech into words"),
         (lambda: asr.two_pass(asr), "draft must be an AutoModel of a streaming recognizer"),
+        (lambda: asr.two_pass(chunk_size=[0, 10, 5]), "chunk_size is how a streaming recognizer listens"),
+        (lambda: bare.stream(speakers={"Ann": SOUND}), "two_pass\\(\\) does that"),
         (lambda: bare.stream(max_end_silence_time=500), "'max_end_silence_time' needs a vad_model"),
         (lambda: asr.two_pass(speakers={"Ann": SOUND}), "speakers needs a spk_model"),
         (lambda: bare.stream(chunk_sise=[0, 10, 5]), "Did you mean 'chunk_size'"),
