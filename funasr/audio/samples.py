@@ -123,14 +123,19 @@ def live_samples(value: Any) -> Samples:
         return np.zeros(0, np.float32)
     if array.dtype.kind != "f":
         return _to_float(array)
-    peak = finite_peak(samples := array.astype(np.float32, copy=False))
+    require_live_scale(samples := array.astype(np.float32, copy=False))
+    finite = np.isfinite(samples)
+    return samples if finite.all() else np.where(finite, samples, np.float32(0))
+
+
+def require_live_scale(samples: NDArray[Any]) -> None:
+    """Raises InputError for floats that must be int16 values: in a quiet piece nothing would tell."""
+    peak = finite_peak(samples)
     if peak > LOUDEST_FLOAT:
         raise InputError(
             f"float samples of a live stream are in [-1, 1], and these reach {peak:.4g}. Divide int16 values "
             "by 32768, or pass them as int16"
         )
-    finite = np.isfinite(samples)
-    return samples if finite.all() else np.where(finite, samples, np.float32(0))
 
 
 def _to_float(array: NDArray[Any]) -> NDArray[np.float32]:

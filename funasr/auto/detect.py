@@ -13,6 +13,7 @@ import numpy as np
 from funasr.arrays import Samples
 from funasr.audio.inputs import Item
 from funasr.audio.load import load_audio, open_audio
+from funasr.audio.samples import require_live_scale, to_numpy
 from funasr.auto.options import CallOptions
 from funasr.auto.output_dir import OutputDir
 from funasr.errors import FunASRError, InputError, OptionError
@@ -111,9 +112,15 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
 
 
 def piece_of_sound(input: Any, rate: int, source_rate: int | None) -> Samples:
-    """A piece of a live stream as samples. Rates must agree: pieces cannot be resampled one by one."""
+    """A piece of a live stream as samples. Rates must agree: pieces cannot be resampled one by one.
+
+    Raises InputError for another rate, for what is no sound, and for floats that are not in [-1, 1].
+    """
     if source_rate is not None and source_rate != rate:
         raise InputError(f"a live stream must come at {rate} Hz, not fs={source_rate}; resample it first")
     if isinstance(input, (bytes, bytearray)):  # never a container: a piece of sound may begin like one
         input = np.frombuffer(input[: len(input) // 2 * 2], dtype="<i2")
-    return load_audio(input, rate, source_rate=rate)
+    array = to_numpy(input)
+    if array.dtype.kind == "f":
+        require_live_scale(array)
+    return load_audio(array, rate, source_rate=rate)

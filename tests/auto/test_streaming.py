@@ -219,6 +219,18 @@ def test_forms_of_sound_are_the_same_stream(model: AutoModel) -> None:
     assert live(model, [(piece / 32768.0).tolist() for piece in pieces]) == expected
 
 
+def test_floats_of_16_bits_are_refused_as_a_quiet_piece_of_them_would_be_taken_for_loud(
+    model: AutoModel,
+) -> None:
+    cache: dict[str, Any] = {}
+    model.generate(input=SOUND[:STRIDE], cache=cache)
+    before = cache["funasr.recognition"].state
+
+    with pytest.raises(InputError, match="Divide int16 values by 32768"):
+        model.generate(input=SOUND[:STRIDE] * 32768, cache=cache)
+    assert cache["funasr.recognition"].state is before
+
+
 def test_no_samples_are_no_words_and_end_a_stream_all_the_same(model: AutoModel) -> None:
     cache: dict[str, Any] = {}
     nothing = np.zeros(0, dtype=np.float32)
