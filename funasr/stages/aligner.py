@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,10 +140,30 @@ class Aligner:
     def _pieces_of(self, word: str) -> list[Token]:
         ids = self.tokenizer.encode(word)
         if self.tokenizer.unk_id not in ids:
-            return [Token(text=t, ids=(i,)) for i, t in zip(ids, self.tokenizer.tokens(ids), strict=True)]
+            tokens = self.tokenizer.tokens(ids)
+            return _spelt(word, [Token(text=t, ids=(i,)) for i, t in zip(ids, tokens, strict=True)])
         if len(ids) == 1 or len(word) == 1:
             return [Token(text=word, ids=(self.tokenizer.unk_id,))]
-        return [piece for char in word for piece in self._pieces_of(char)]
+        return _spelt(word, [piece for char in word for piece in self._pieces_of(char)])
+
+
+def _spelt(word: str, pieces: list[Token]) -> list[Token]:
+    """The pieces of a word, of which letters that follow each other stay together, written as in the word.
+
+    Else single letters would join those of the next word, as in an abbreviation.
+    """
+    if [piece.text.lower() for piece in pieces] != list(word.lower()):
+        return pieces
+    return [
+        replace(piece, text=char + (CONTINUES if _is_letter(following) else ""))
+        if _is_letter(char)
+        else piece
+        for piece, char, following in zip(pieces, word, word[1:] + " ", strict=True)
+    ]
+
+
+def _is_letter(char: str) -> bool:
+    return char.isascii() and (char.isalpha() or char == "'")
 
 
 def share_out(masses: Sequence[float], rooms: Sequence[int], ends_word: Sequence[bool]) -> list[int]:

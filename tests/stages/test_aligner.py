@@ -58,11 +58,11 @@ def test_each_token_of_the_text_is_given_its_time() -> None:
     [
         ("今天 好", ["今", "天", "好"]),
         ("Hello WORLD", ["hel@@", "lo", "wor@@", "ld"]),
-        ("abe", ["a", "b", "e"]),
+        ("abe", ["a@@", "b@@", "e"]),
         ("今，天。好！", ["今", "天", "好"]),
         ("hello, world", ["hel@@", "lo", "wor@@", "ld"]),
         ("今很天", ["今", "很", "天"]),  # 很 is not in the vocabulary
-        ("xyz", ["x", "y", "z"]),
+        ("xyz", ["x@@", "y@@", "z"]),
         ("äöü", ["äöü"]),
         ("e3", ["e", "3"]),
     ],
@@ -72,7 +72,7 @@ def test_a_text_is_spelt_with_the_vocabulary_and_keeps_what_that_lacks(text: str
 
 
 def test_without_a_seg_dict_words_are_spelt_letter_by_letter() -> None:
-    assert spelt("hello 今", seg_dict=False) == ["h", "e", "l", "l", "o", "今"]
+    assert spelt("hello 今", seg_dict=False) == ["h@@", "e@@", "l@@", "l@@", "o", "今"]
 
 
 def test_unknown_words_keep_their_text_and_their_time() -> None:
@@ -82,6 +82,17 @@ def test_unknown_words_keep_their_text_and_their_time() -> None:
 
     assert transcript.text == "今 很 天"
     assert [len(pair) for pair in transcript.to_dict()["timestamp"]] == [2, 2, 2]
+
+
+def test_english_words_that_are_spelt_letter_by_letter_stay_words_as_they_were_written() -> None:
+    stage = aligner(seg_dict=False)
+
+    [transcript] = stage.align([np.zeros(20 * BLOCK, np.float32)], [stage.pieces("Hello it's 今 me w t o")])
+
+    assert transcript.text == "Hello it's 今 me WTO"  # letters that are given apart are an abbreviation
+    times = transcript.to_dict()["timestamp"]
+    assert len(times) == 5
+    assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
 
 
 def test_pairs_of_a_batch_keep_to_themselves() -> None:
