@@ -5,8 +5,8 @@
 DIR holds random model directories KIND-SIZE. FUNASR_REFERENCE_PYTHON names a Python with upstream installed;
 this file runs itself there as a worker that computes upstream's half. Contextual and ERes2NetV2 have no such
 directory: one is made here, with random weights. Batch 1 throughout: upstream's larger batches depend on the
-padding. This file compares the Paraformers, parity_streaming.py the one that hears chunks, and
-parity_companions.py all that stands beside a recognizer.
+padding. This file compares the Paraformers, parity_streaming.py the one that hears chunks,
+parity_companions.py, parity_speakers.py and parity_pipeline.py all that stands beside a recognizer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What stands beside a Paraformer, against upstream's: punctuation, SenseVoice, alignment, speakers.
+"""What stands beside a Paraformer, against upstream's: punctuation, SenseVoice, alignment; all kinds by name.
 
 Each kind has a worker, which computes upstream's half under its Python, and a function that computes ours
-and compares. Texts are made of words of the vocabulary, the same on both sides.
+and compares; those of voices and of whole pipelines have files of their own. Texts are made of words of the
+vocabulary, the same on both sides.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from parity_pipeline import compare_pipeline
-from parity_table import Line, ask_reference, count_equal, largest, read_clips, same, upstream
+from parity_speakers import compare_speakers
+from parity_table import Line, ask_reference, count_equal, largest, ours, read_clips, same, upstream
 
 Worked = Iterator[tuple[dict[str, Any], Any]]
 LENGTHS = (1, 3, 19, 20, 21, 60, 150, 400, 3000)
 """Words of the texts."""
 LANGUAGES = ({"language": "auto"}, {"language": "zh"}, {"language": "en", "use_itn": True})
-SEEDED_ERES = {"tiny": {"m_channels": 16, "embedding_size": 24, "num_blocks": [1, 2, 2, 1]}, "full": {}}
 PHRASES_OF_DICTIONARY = ("今天", "天气", "我们", "公园", "一丁", "七万", "万丈", "三上")
 
 
@@ -34,12 +35,6 @@ def compare(kind: str, models: Path, size: str, clips: Sequence[Path], threads: 
         folder = Path(name)
         job = {"threads": threads, "clips": read_clips(clips, folder), "names": [clip.stem for clip in clips]}
         return KINDS[kind](models, f"{kind}-{size}", job, folder)
-
-
-def ours(model: Path | str, job: Mapping[str, Any], **more: Any) -> Any:
-    from funasr import AutoModel
-
-    return AutoModel(model=str(model), device="cpu", ncpu=job["threads"], disable_pbar=True, **more)
 
 
 # ------------------------------------------------------------------------------------------ punctuation
@@ -86,8 +81,6 @@ def punctuation_worker(job: dict[str, Any]) -> Worked:
 
 def compare_punctuation(models: Path, name: str, job: dict[str, Any], folder: Path) -> list[Line]:
     """Scores of random ids, then texts with their labels: one call of all texts, upstream one by one."""
-    import torch
-
     live = "streaming" in name
     directory = models / name
     tokens = json.loads((directory / "tokens.json").read_text(encoding="utf-8"))
@@ -107,21 +100,9 @@ def compare_punctuation(models: Path, name: str, job: dict[str, Any], folder: Pa
             ask_reference("parity_companions:punctuation_worker", {**job, "model": str(opened)}, folder)
         )
         model = ours(opened, job)
-        network = model.model.network
         title = name + (" + jieba" if dictionary else "")
-        for (ids, boundary), (arrays, _) in zip(windows, theirs, strict=False):
-            with torch.inference_mode():
-                scores = network(
-                    torch.tensor([ids]), torch.tensor([len(ids)]), torch.tensor([boundary]), padded=False
-                )[0].numpy()
-            lines.append(
-                Line(
-                    model=title,
-                    given=f"{len(ids)} ids" + (f", {boundary} known" if live else ""),
-                    decisions=count_equal(scores.argmax(1), arrays["scores"].argmax(1)),
-                    numbers={"scores": largest(scores, arrays["scores"])},
-                )
-            )
+        for window, (arrays, _) in zip(windows, theirs, strict=False):
+            lines.append(_scores_line(title, model.model.network, window, arrays["scores"], live))
         answers = [result for _, result in theirs[len(windows) :]]
         if live:
             lines.append(_live_line(title, model, texts, answers))
@@ -137,6 +118,22 @@ def compare_punctuation(models: Path, name: str, job: dict[str, Any], folder: Pa
             )
         )
     return lines
+
+
+def _scores_line(title: str, network: Any, window: tuple[Any, int], theirs: np.ndarray, live: bool) -> Line:
+    import torch
+
+    ids, boundary = window
+    with torch.inference_mode():
+        scores = network(
+            torch.tensor([ids]), torch.tensor([len(ids)]), torch.tensor([boundary]), padded=False
+        )[0].numpy()
+    return Line(
+        model=title,
+        given=f"{len(ids)} ids" + (f", {boundary} known" if live else ""),
+        decisions=count_equal(scores.argmax(1), theirs.argmax(1)),
+        numbers={"scores": largest(scores, theirs)},
+    )
 
 
 def _live_line(title: str, model: Any, texts: Sequence[Sequence[str]], answers: Sequence[list[str]]) -> Line:
@@ -325,104 +322,6 @@ def compare_aligner(models: Path, name: str, job: dict[str, Any], folder: Path) 
             )
         )
     return lines
-
-
-# --------------------------------------------------------------------------------------------- speakers
-
-
-def speaker_worker(job: dict[str, Any]) -> Worked:
-    from funasr.models.campplus.utils import sv_chunk
-
-    auto = upstream(job["model"])
-    for clip in job["clips"]:
-        samples = np.load(clip)
-        cut = [chunk[2] for chunk in sv_chunk([[0, len(samples) / 16000, samples]])]
-        yield (
-            {
-                "whole": auto.generate(input=samples)[0]["spk_embedding"],
-                "windows": auto.generate(input=cut, batch_size=len(cut))[0]["spk_embedding"],
-            },
-            None,
-        )
-
-
-def eres_worker(job: dict[str, Any]) -> Worked:
-    """Upstream knows this class by the name of a repository only: built from its template's settings."""
-    import torch
-    from funasr.models.campplus.utils import extract_feature, sv_chunk
-    from funasr.models.eres2net.eres2netv2 import ERes2NetV2
-
-    network = ERes2NetV2(**job["conf"]).eval()
-    network.load_state_dict(torch.load(job["weights"], weights_only=True), strict=True)
-    for clip in job["clips"]:
-        samples = np.load(clip)
-        cut = [chunk[2] for chunk in sv_chunk([[0, len(samples) / 16000, samples]])]
-        with torch.inference_mode():
-            found = []
-            for sounds in ([samples], cut):
-                features = extract_feature([torch.from_numpy(np.float32(sound)) for sound in sounds])[0]
-                found.append(network(features.float()))
-        yield {"whole": found[0], "windows": found[1]}, None
-
-
-def compare_speakers(models: Path, name: str, job: dict[str, Any], folder: Path) -> list[Line]:
-    """The voice of whole clips, and of windows of 1.5 s."""
-    directory = models / name
-    worker = "parity_companions:speaker_worker"
-    if name.startswith("eres2netv2"):
-        worker = "parity_companions:eres_worker"
-        conf = SEEDED_ERES[name.rpartition("-")[2]]
-        directory = make_eres2netv2(conf, folder / name)
-        job = {**job, "conf": conf, "weights": str(directory / "pretrained_eres2netv2.ckpt")}
-    job = {**job, "model": str(directory)}
-    model = ours(directory, job)
-    lines = []
-    for clip, path, (arrays, _) in zip(
-        job["names"], job["clips"], ask_reference(worker, job, folder), strict=True
-    ):
-        samples = np.load(path)
-        whole = model.generate(input=samples)[0]["spk_embedding"].numpy()
-        windows = model.model.listen([samples])[0].voices
-        pairs = {"whole": (whole, arrays["whole"]), "windows": (windows, arrays["windows"])}
-        numbers = {key: unlike(own, theirs) for key, (own, theirs) in pairs.items()}
-        lines.append(
-            Line(
-                model=name,
-                given=clip[:16],
-                decisions=count_equal(list(windows.shape), list(arrays["windows"].shape)),
-                numbers=numbers,
-            )
-        )
-    return lines
-
-
-def unlike(own: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference as a share of the largest number of the voice: voices are compared by cosine."""
-    if own.shape != theirs.shape:
-        return float("inf")
-    return float((np.abs(own - theirs).max(axis=-1) / np.abs(theirs).max(axis=-1)).max())
-
-
-def make_eres2netv2(conf: Mapping[str, Any], out: Path) -> Path:
-    """An ERes2NetV2 as the hub has it, a weight file alone, with random weights and statistics."""
-    import torch
-
-    from funasr.models.eres2net.network import Eres2NetV2
-
-    out.mkdir(parents=True)
-    torch.manual_seed(0)
-    network = Eres2NetV2.from_official({"model_conf": dict(conf)})
-    state = network.state_dict()
-    for key, value in state.items():
-        if key.endswith("running_var"):
-            state[key] = 0.5 + torch.rand_like(value)
-        elif key.endswith("running_mean"):
-            state[key] = 0.1 * torch.randn_like(value)
-    torch.save(state, out / "pretrained_eres2netv2.ckpt")
-    if conf:
-        settings = {"model": "ERes2NetV2", "init_param": "pretrained_eres2netv2.ckpt", "model_conf": conf}
-        (out / "config.yaml").write_text(json.dumps(settings))  # which is YAML too
-    return out
 
 
 KINDS: dict[str, Callable[[Path, str, dict[str, Any], Path], list[Line]]] = {

@@ -59,7 +59,10 @@ def largest(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def print_table(lines: Sequence[Line]) -> bool:
-    """Print all lines and what to make of them -> whether everything is equal."""
+    """Print all lines and what to make of them -> whether everything is equal, and there was something."""
+    if not lines:
+        print("nothing was compared: give recordings with --audio")
+        return False
     cells = [("model", "given", "decisions", "largest differences", "end to end")]
     for line in lines:
         numbers = " ".join(f"{name} {value:.0e}" for name, value in line.numbers.items())
@@ -136,6 +139,13 @@ def upstream(model: str, **more: Any) -> Any:
 
     quiet = {"disable_update": True, "disable_pbar": True, "log_level": "ERROR"}
     return AutoModel(model=model, device="cpu", ncpu=torch.get_num_threads(), **quiet, **more)
+
+
+def ours(model: Path | str, job: Mapping[str, Any], **more: Any) -> Any:
+    """Our AutoModel, in as many threads as upstream's."""
+    from funasr import AutoModel
+
+    return AutoModel(model=str(model), device="cpu", ncpu=job["threads"], disable_pbar=True, **more)
 
 
 def read_clips(clips: Sequence[Path], folder: Path) -> list[str]:
