@@ -155,14 +155,21 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
 
 
 def split_records(source: Path, files: Mapping[str, Path]) -> Joined:
-    """The other way: a column of a .jsonl -> a file of lines `key<TAB>value`, for each of `files`."""
+    """The other way: a column of a .jsonl -> a file of lines `key<TAB>value`, for each of `files`.
+
+    What cannot be one line is left out of all of them.
+    """
     records: list[Record] = []
     left_out: list[str] = []
     for number, record in read_records(source):
         lacking = [field for field in ("key", *files) if field not in record]
         if lacking:
             left_out.append(f"{source}, line {number}: no {' and no '.join(lacking)}")
-        records.append(record)
+        broken = [field for field in ("key", *files) if set("\r\n") & set(str(record.get(field, "")))]
+        if broken:
+            left_out.append(f"{source}, line {number}: {' and '.join(broken)} with a line break within")
+        else:
+            records.append(record)
     for field, path in files.items():
         with _replacing(path) as file:
             for record in records:

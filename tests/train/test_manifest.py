@@ -106,6 +106,23 @@ def test_there_and_back(lists: Path) -> None:
     assert (lists / "back.scp").read_text().splitlines()[2] == "u3\thttps://example.com/c.wav"
 
 
+def test_a_text_of_several_lines_is_left_out_of_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        {"key": key, "source": "a.wav", "target": text} for key, text in (("u1", "a\nu3 b"), ("u2", "c"))
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, given)))
+
+    status = jsonl2scp(
+        [f"++jsonl_file_in={tmp_path}/in.jsonl", f"++scp_file_list=[{tmp_path}/a,{tmp_path}/b]"]
+    )
+
+    assert status == 1
+    assert (tmp_path / "b").read_text() == "u2\tc\n"
+    assert "line 1: target with a line break within" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
