@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -92,7 +94,7 @@ def test_english_words_that_are_spelt_letter_by_letter_stay_words_as_they_were_w
     assert transcript.text == "Hello it's 今 me WTO"  # letters that are given apart are an abbreviation
     times = transcript.to_dict()["timestamp"]
     assert len(times) == 5
-    assert all(end <= start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(times))
 
 
 def test_pairs_of_a_batch_keep_to_themselves() -> None:
