@@ -4,8 +4,8 @@
 
 Without --data the sample recordings that come with the package are looped, without --model a small random
 network is the recognizer. Prints the resident size of the process after every hour of sound, and fails where
-it ends more than 5 MB above what it was after the first. Words mean nothing here; that they keep coming does. A run of less than two hours
-is a hint only: what is kept for speed has not settled by then.
+it ends more than 5 MB above what it was after the first. Words mean nothing here; that they keep coming does.
+A run of less than two hours is a hint only: what is kept for speed has not settled by then.
 """
 
 from __future__ import annotations

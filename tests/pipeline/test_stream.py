@@ -313,7 +313,7 @@ def test_no_number_is_heard_as_silence() -> None:
         (np.full(10, 12000, np.float32), "reach 1.2e\\+04"),
         (np.zeros(3, np.complex64), "complex64"),
         ("a.wav", r"not str; generate\(\) takes files"),
-        (b"\0\0", "not bytes: np.frombuffer"),
+        (b"\0\0", "samples, not bytes"),
     ],
 )
 def test_what_is_no_sound_is_refused_and_the_stream_goes_on(samples: Any, message: str) -> None:
