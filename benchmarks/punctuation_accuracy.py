@@ -99,9 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="bundled-punc")
     parser.add_argument("--lines", action="store_true", help="each line a text of its own")
     parser.add_argument("--sources", action="store_true", help="F1 of each source too")
+    parser.add_argument("--every", type=int, default=1, help="one block in so many, for a quick look")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     blocks = [block for block in read_blocks(options.data / "text") if block.part in PARTS]
+    blocks = blocks[:: options.every]
     if options.lines:
         texts = [(block, line) for block in blocks for line in block.lines]
     else:

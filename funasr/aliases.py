@@ -153,7 +153,13 @@ class BundledModel:
 
 BUNDLED = (
     BundledModel("bundled-asr", "recognition, English digits and ten command words", "paraformer-words-en"),
+    BundledModel(
+        "bundled-streaming",
+        "recognition of live streams, the same words",
+        "paraformer-words-en-streaming",
+    ),
     BundledModel("bundled-vad", "voice activity", "fsmn-vad-small"),
+    BundledModel("bundled-punc", "punctuation, Chinese and English", "ct-punc-small"),
 )
 
 
