@@ -369,3 +369,15 @@ def test_the_command_starts_at_once() -> None:
     assert not {"torch", "numpy", "rich"} & {
         line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
     }
+
+
+def test_without_a_model_the_bundled_ones_listen(
+    bundled_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = bundled_dir / "samples" / "digits-hts.flac"
+
+    assert main(["--file", str(clip), "--speed", "1000", "--device", "cpu"]) == 0
+    once = capsys.readouterr().out
+    assert main(["--file", str(clip), "--speed", "1000", "--device", "cpu", "--two-pass"]) == 0
+
+    assert once == capsys.readouterr().out == "zero eight six two\n"
