@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from funasr.result import Transcript
+from funasr.result import Transcript, is_cjk_char
 from funasr.text.cues import CueLimits, columns, make_cues, wrapped
 from funasr.text.rich import rich_transcription_postprocess
 
@@ -124,6 +124,7 @@ def _subtitles(transcript: Transcript, form: str, style: CueStyle) -> str:
     labels = {label_of(t.speaker, t.channel) for t in transcript.tokens} if style.labels else {""}
     reserved = min(max(map(columns, labels), default=0), width // 2)
     limits = replace(style.limits, line_width=width, label_width=reserved)
+    transcript = _as_read(transcript)
     subtitles = pysubs2.SSAFile()
     for cue in make_cues(transcript, limits):
         # pysubs2 reads {...} as styling: a full-width brace is only looked at.
@@ -132,6 +133,12 @@ def _subtitles(transcript: Transcript, form: str, style: CueStyle) -> str:
         lines = wrapped(label + text, width).replace("\n", "\\N")
         subtitles.append(pysubs2.SSAEvent(start=cue.start_ms, end=cue.end_ms, text=lines))
     return subtitles.to_string(form).rstrip("\n")
+
+
+def _as_read(transcript: Transcript) -> Transcript:
+    """Chinese has no blanks, with marks or not; words of other letters keep theirs."""
+    known = all(char.isascii() or is_cjk_char(char) for token in transcript.tokens for char in token.text)
+    return replace(transcript, punctuated=True) if known and not transcript.verbatim else transcript
 
 
 def label_of(speaker: int | str | None, channel: int | None) -> str:

@@ -79,6 +79,7 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
         )
 
     tokens = transcript.tokens
+    spaced = transcript.spaced and not transcript.punctuated
     begin = first
     for index in range(first + 1, stop):
         if not _is_word(tokens[index]):  # a mark that the recognizer wrote as a word of its own
@@ -88,7 +89,7 @@ def _segment_cues(transcript: Transcript, segment: Segment, limits: CueLimits) -
             begin = index
             continue
         end = next((i for i in range(index + 1, stop) if _is_word(tokens[i])), stop)
-        while begin < index and not _fits(tokens[begin:end], transcript.spaced, limits):
+        while begin < index and not _fits(tokens[begin:end], spaced, limits):
             cut = _phrase_end(tokens[:stop], begin, index, limits)
             yield cue(begin, cut)
             begin = cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pysubs2
@@ -45,6 +46,26 @@ def test_a_cue_has_as_many_words_as_fit_in_its_lines() -> None:
     ]
     chinese = make_cues(spoken("今天天气很好我们去玩"), limits)
     assert [cue.text for cue in chinese] == ["今天天气很好我们", "去玩"]
+
+
+def test_chinese_subtitles_have_no_blanks_with_marks_or_without_and_fill_their_lines() -> None:
+    words = [*"今天天气很好我们去玩", "ok", "fine", "3", "5", *"天"]
+    tokens = tuple(Token(text=w, start_ms=i * 200, end_ms=i * 200 + 200) for i, w in enumerate(words))
+    heard = Transcript(key="a", tokens=tokens, timed=True, spaced=True)
+
+    for transcript in (heard, replace(heard, punctuated=True)):
+        [cue] = pysubs2.SSAFile.from_string(render(transcript, "srt"))
+        assert cue.text == "今天天气很好我们去玩ok fine 3 5天"
+    full = replace(heard, tokens=tokens[:10], punctuated=True)
+    assert len(make_cues(full, CueLimits(line_width=20, max_lines=1))) == 1  # ten characters of two columns
+
+
+def test_words_of_other_letters_keep_their_blanks_in_subtitles() -> None:
+    tokens = tuple(Token(text=w, start_ms=i * 200, end_ms=i * 200 + 200) for i, w in enumerate(["été", "là"]))
+    [cue] = pysubs2.SSAFile.from_string(
+        render(Transcript(key="a", tokens=tokens, timed=True, spaced=True), "srt")
+    )
+    assert cue.text == "été là"
 
 
 def test_where_a_limit_parts_words_it_does_so_behind_a_mark() -> None:
