@@ -1,11 +1,15 @@
 """Word errors and confidence of the bundled recognizer, on people that nobody trained on.
 
-    python benchmarks/accuracy.py --data ../shared/data [--model DIR] [--vad DIR]
+    python benchmarks/accuracy.py --data ../shared/data [--model DIR] [--vad DIR] [--streaming]
 
 Single words: every recording of the Speech Commands speakers, and of the Free Spoken Digit speaker, that were
 kept out. Strings: 3 to 8 of those recordings joined (half with their silence cut off, half with one speaker).
 "telephone": the same through 8 kHz, 300-3400 Hz and mu-law. Confidence: the mean over the words of a clip, 0
 for an empty text; clips of English and Mandarin prose are the ones outside the vocabulary.
+
+--streaming: the bundled streaming recognizer, each clip through a live stream of its own, in pieces of 1 to
+20,000 samples; "cuts" is the number of clips that have other words when they come in one piece. "one stream":
+all strings of a set, one behind the other with a second of silence between.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from numpy.typing import NDArray
 
 from funasr import AutoModel
 from funasr.audio.load import load_audio
+from funasr.pipeline.events import Final
 from funasr.result import Transcript
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,8 +60,49 @@ def test_sets(clips: Sequence[Clip]) -> dict[str, list[Utterance]]:
     return sets | narrow
 
 
+@dataclasses.dataclass
+class Hearer:
+    """Sounds -> transcripts, and how many of the streams depended on how the sound was cut."""
+
+    model: AutoModel
+    streaming: bool
+    changed: int = 0
+
+    def __call__(self, sounds: Sequence[NDArray[np.float32]]) -> list[Transcript]:
+        if not self.streaming:
+            return transcribe(self.model, sounds)
+        rng = np.random.default_rng(0)
+        heard = [stream_through(self.model, sound, random_cuts(len(sound), rng).tolist()) for sound in sounds]
+        whole = [stream_through(self.model, sound) for sound in sounds]
+        self.changed = sum(one.tokens != other.tokens for one, other in zip(heard, whole, strict=True))
+        return heard
+
+
+def one_behind_the_other(utterances: Sequence[Utterance]) -> Utterance:
+    """With a second of silence between."""
+    silence = np.zeros(16000, dtype=np.float32)
+    sounds = [part for one in utterances for part in (one.samples, silence)]
+    words = tuple(word for one in utterances for word in one.words)
+    return Utterance(key="all", samples=np.concatenate(sounds), words=words)
+
+
 def transcribe(model: AutoModel, sounds: Sequence[NDArray[np.float32]]) -> list[Transcript]:
     return list(model.transcribe(list(sounds), fs=16000, disable_pbar=True))
+
+
+def stream_through(model: AutoModel, sound: NDArray[np.float32], cuts: Sequence[int] = ()) -> Transcript:
+    """The words of a live stream that gets the sound in the pieces between `cuts`."""
+    stream = model.stream()
+    events = [event for piece in np.split(sound, cuts) for event in stream.accept(piece)]
+    finals = [event for event in (*events, *stream.flush()) if isinstance(event, Final)]
+    return Transcript(key="", tokens=tuple(word for final in finals for word in final.words))
+
+
+def random_cuts(size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Where to cut so many samples: pieces of 1 to 20,000, short ones as often as long ones."""
+    steps = np.exp(rng.uniform(0.0, np.log(20_000.0), size // 100 + 20)).astype(np.int64)
+    cuts = np.cumsum(steps)
+    return cuts[cuts < size]
 
 
 def word_errors(truth: Sequence[str], heard: Sequence[str]) -> int:
@@ -80,28 +126,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", type=Path, default=ROOT / "funasr" / "bundled" / "paraformer-words-en")
+    parser.add_argument("--model", help="a directory or a name; one of the bundled recognizers by default")
     parser.add_argument("--vad", type=Path, help="cut the sound at pauses with this detector first")
+    parser.add_argument("--streaming", action="store_true", help="through live streams")
     arguments = parser.parse_args(argv)
+    name = arguments.model or ("bundled-streaming" if arguments.streaming else "bundled-asr")
     vad = {"vad_model": str(arguments.vad)} if arguments.vad else {}
-    model = AutoModel(model=str(arguments.model), device="cpu", **vad)
+    model = AutoModel(model=name, device="cpu", **vad)
+    hear = Hearer(model, arguments.streaming)
 
     clips = read_words(arguments.data, "test")
     known: list[float] = []
     print(f"{len({clip.speaker for clip in clips})} speakers\n")
-    print(f"{'condition':<45} {'clips':>6} {'words':>6} {'errors':>6} {'WER':>7}")
-    for name, utterances in test_sets(clips).items():
-        heard = transcribe(model, [one.samples for one in utterances])
+    print(
+        f"{'condition':<54} {'clips':>6} {'words':>6} {'errors':>6} {'WER':>7}"
+        + " cuts" * arguments.streaming
+    )
+    sets = test_sets(clips)
+    if arguments.streaming:
+        strings = {name: some for name, some in sets.items() if name.startswith("strings")}
+        sets |= {f"{name}, one stream": [one_behind_the_other(some)] for name, some in strings.items()}
+    for name, utterances in sets.items():
+        heard = hear([one.samples for one in utterances])
         pairs = list(zip(utterances, heard, strict=True))
         errors = sum(word_errors(one.words, [t.text for t in got.tokens]) for one, got in pairs)
         words = sum(len(one.words) for one in utterances)
         known += [confidence(got) for got in heard]
-        print(f"{name:<45} {len(utterances):>6} {words:>6} {errors:>6} {errors / words:>7.2%}")
+        counts = f"{name:<54} {len(utterances):>6} {words:>6} {errors:>6} {errors / words:>7.2%}"
+        print(counts + (f" {hear.changed:>4}" if arguments.streaming else ""))
 
     print(f"\nin the vocabulary: {share(known, lambda x: x > 0.8)} clips have a mean confidence above 0.8")
     for folder in ("asr/test_en", "asr/test_zh"):
         paths = read_table(arguments.data / folder / "wav.scp")
-        heard = transcribe(model, [load_audio(arguments.data / folder / path) for path in paths.values()])
+        heard = hear([load_audio(arguments.data / folder / path) for path in paths.values()])
         values = [confidence(got) for got in heard]
         print(f"{folder}: {share(values, lambda x: x < 0.5)} clips have a mean confidence below 0.5")
         for key, value, got in zip(paths, values, heard, strict=True):

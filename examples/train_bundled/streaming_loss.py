@@ -36,7 +36,7 @@ FORGETFUL = replace(SHAPE, encoder_look_back=0, decoder_look_back=0)
 """What a stream is unless it asks for more; a third of the batches are heard so."""
 WINDOW = SHAPE.size + SHAPE.right
 MARGIN = 0.2
-ENDING = 4.0
+ENDING = 2.0
 """Rows at the end of a word that its weight lies on."""
 TAIL = 0.3
 """`tail_threshold`. Sums of U + MARGIN may be off by half a token either way."""
@@ -75,8 +75,19 @@ class StreamingLoss(nn.Module):
         loss_att = label_smoothing_loss(logits, labels, smoothing=config.lsm_weight)
         loss_pre = (quantity - wanted).abs().sum() / counts.sum().clamp(min=1)
 
-        loss = loss_att + loss_pre
-        stats = {"acc": accuracy(logits, labels), "loss_att": loss_att, "pre": loss_pre}
+        # The network would rather put the margin behind the last word, where it is of no use.
+        lead = (alphas[:, : SHAPE.right].sum(dim=1) - MARGIN).abs().mean()
+        # Weights of 0 and 1 alone: a word is one row that fires, and many words are not off by their errors.
+        later = alphas[:, SHAPE.right :]
+        half = (later * (1 - later)).sum() / counts.sum().clamp(min=1)
+        loss = loss_att + 0.3 * loss_pre + lead + half
+        stats = {
+            "acc": accuracy(logits, labels),
+            "loss_att": loss_att,
+            "pre": loss_pre,
+            "lead": lead,
+            "half": half,
+        }
         if batch.spans is not None:
             size, total, spans = rows.shape[1], batch.lengths + SHAPE.right, batch.spans + SHAPE.right
             place = running_difference(alphas, word_weights(spans, counts, total, size), total)
@@ -87,7 +98,7 @@ class StreamingLoss(nn.Module):
                 ignore_index=-1,
                 label_smoothing=config.lsm_weight,
             )
-            loss = loss + 0.4 * place + 0.5 * each + 0.5 * frame
+            loss = loss + 0.4 * place + 3.0 * each + 0.5 * frame
             stats |= {"place": place, "each": each, "frame": frame}
         stats["loss"] = loss
         return loss, {name: value.detach() for name, value in stats.items()}

@@ -67,7 +67,7 @@ class Setup:
 
     seed: int = 20
     epochs: int = 13
-    last_epochs: int = 8
+    last_epochs: int = 9
     """Over these the learning rate falls to nothing, nothing is masked, and there is less noise."""
     epoch_size: int = 4800
     batch_rows: int = 1400
@@ -94,14 +94,16 @@ class Streamer(Augmenter):
         plan = super().plan(rng)
         if not plan.pieces:
             return plan
-        pieces = [
-            dataclasses.replace(plan.pieces[0], gap=int(rng.uniform(0.0, 0.6) * RATE)),
-            *plan.pieces[1:],
-        ]
+        pieces = [dataclasses.replace(plan.pieces[0], gap=_silence(rng)), *plan.pieces[1:]]
         if len(pieces) > 1 and rng.random() < 0.15:
             place = int(rng.integers(1, len(pieces)))
             pieces[place] = dataclasses.replace(pieces[place], gap=int(rng.uniform(0.5, 3.0) * RATE))
-        return Plan(pieces=tuple(pieces), tail=int(rng.uniform(0.0, 0.6) * RATE))
+        return Plan(pieces=tuple(pieces), tail=_silence(rng))
+
+
+def _silence(rng: np.random.Generator) -> int:
+    """At either end of an utterance, in samples: people press the button, or their telephone, in mid-word."""
+    return int(rng.uniform(0.0, 0.6) * RATE) if rng.random() < 0.5 else 0
 
 
 class FixedSource(train_asr.FixedSource):
@@ -118,14 +120,21 @@ class FixedSource(train_asr.FixedSource):
             found |= zip(places, hear(model, batch.features, batch.lengths, start, shape), strict=True)
         return [found[place] for place in range(len(order))]
 
-    def rates(self, model: nn.Module, start: int = 1, shape: ChunkShape = SHAPE) -> str:
-        """Errors over words by condition, with `<unk>` dropped as the recognizer drops it."""
-        errors, words = Counter[str](), Counter[str]()
+    def errors(self, model: nn.Module, start: int = 1, shape: ChunkShape = SHAPE) -> Counter[str]:
+        """Word errors by condition, with `<unk>` dropped as the recognizer drops it."""
+        errors = Counter[str]()
         heard = self.heard(model, start, shape)
         for name, example, ids in zip(self.conditions, self.examples, heard, strict=True):
-            truth = example.target.tolist()
-            errors[name] += train_asr.edit_distance(truth, [token for token in ids if 2 < token < UNKNOWN])
-            words[name] += len(truth)
+            known = [token for token in ids if 2 < token < UNKNOWN]
+            errors[name] += train_asr.edit_distance(example.target.tolist(), known)
+        return errors
+
+    def rates(self, model: nn.Module, start: int = 1, shape: ChunkShape = SHAPE) -> str:
+        """The same over the number of words."""
+        words = Counter[str]()
+        for name, example in zip(self.conditions, self.examples, strict=True):
+            words[name] += len(example.target)
+        errors = self.errors(model, start, shape)
         return ", ".join(f"{name} {errors[name] / words[name]:.2%}" for name in words)
 
 
@@ -203,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         trainer.run(train, valid)
     averaged = trainer.average() or folder / "model.pt"
     model.load_state_dict(load_checkpoint(averaged)["state_dict"])
+    raw["predictor_conf"] |= fit_weights(model, valid)
     scale = sharpen(model, valid)
     logger.info("the scores are scaled by %.2f, which fits the development words best", scale)
     report(trainer.progress)
@@ -218,6 +228,19 @@ def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+
+
+def fit_weights(model: Paraformer, valid: FixedSource) -> dict[str, float]:
+    """The `smooth_factor` of the predictor with the fewest word errors: weights may add up to too little."""
+    predictor = model.predictor
+    tried: dict[float, int] = {}
+    for factor in (0.95, 0.975, 1.0, 1.025, 1.05, 1.075, 1.1):
+        predictor.config = dataclasses.replace(predictor.config, smooth_factor=factor)
+        tried[factor] = sum(valid.errors(model).values())
+    best = min(tried, key=lambda factor: (tried[factor], abs(factor - 1.0)))
+    logger.info("word errors by smooth_factor: %s", tried)
+    predictor.config = dataclasses.replace(predictor.config, smooth_factor=best)
+    return {"smooth_factor": best}
 
 
 @torch.no_grad()
