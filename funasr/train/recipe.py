@@ -103,13 +103,15 @@ class Recipe:
         workers = dataset.get("num_workers")
         if workers is not None and "num_workers" not in training:
             training["num_workers"] = workers
-        seed = int(raw.get("seed", 0))
+        train = options(
+            TrainConfig, _known(training, UNUSED_TRAIN_KEYS) | {"seed": raw.get("seed", 0)}, "train_conf"
+        )
         sampler: SamplerConfig = _part(SamplerConfig, dataset)
         limits: Limits = _part(Limits, dataset)
         return cls(
             directory=directory,
             output=Path(str(raw["output_dir"])),
-            train=options(TrainConfig, _known(training, UNUSED_TRAIN_KEYS) | {"seed": seed}, "train_conf"),
+            train=train,
             # What is too long is told by the check; here it would be left out without a word.
             sampler=replace(sampler, max_token_length=limits.max_token_length),
             limits=limits,
@@ -121,7 +123,7 @@ class Recipe:
                 {"scheduler": raw.get("scheduler", "warmuplr"), **section(raw, "scheduler_conf")},
                 "scheduler_conf",
             ),
-            augmentation=_augmentation(dataset, seed),
+            augmentation=_augmentation(dataset, train.seed),
             train_list=Path(str(raw["train_data_set_list"])),
             valid_list=Path(str(raw["valid_data_set_list"])),
             init_param=directory.weights,
@@ -140,15 +142,11 @@ class Data:
 
 
 def check_data(recipe: Recipe, tokenizer: Tokenizer, *, open_sounds: bool = False) -> Data:
-    """Judge every line of both lists. Raises InputError when one of them has nothing to learn from."""
+    """Judge every line of both lists."""
 
     def check(given: Path) -> Report:
-        report = check_manifest(
-            manifest_paths(given), recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds
-        )
-        if not report.good:
-            raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
-        return report
+        paths = manifest_paths(given)
+        return check_manifest(paths, recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds)
 
     return Data(train=check(recipe.train_list), valid=check(recipe.valid_list))
 
@@ -202,7 +200,13 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer, frontend: WavFrontend) -
 def run(
     recipe: Recipe, data: Data, tokenizer: Tokenizer, frontend: WavFrontend, device: torch.device
 ) -> Trainer:
-    """Train to the end, or on from where an earlier run in the same output directory stopped."""
+    """Train to the end, or on from where an earlier run in the same output directory stopped.
+
+    Raises InputError when one of the lists has nothing to learn from.
+    """
+    for given, report in ((recipe.train_list, data.train), (recipe.valid_list, data.valid)):
+        if not report.good:
+            raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
     seed_everything(recipe.train.seed)
     network = build_network(recipe, tokenizer, frontend).to(device)
     criterion: Criterion = SpeechCriterion(ParaformerLoss(network.config))  # type: ignore[arg-type]
@@ -282,7 +286,11 @@ def _augmentation(dataset: Mapping[str, Any], seed: int) -> Augmentation:
             f"{SPEED_PERTURB!r} is built"
         )
     conf = section(dataset, "preprocessor_speech_conf")
-    return Augmentation(speed_perturb=tuple(conf.get("speed_perturb") or ()), seed=seed)
+    return options(
+        Augmentation,
+        {"speed_perturb": conf.get("speed_perturb") or (), "seed": seed},
+        "preprocessor_speech_conf",
+    )
 
 
 def _names(value: Any) -> tuple[str, ...]:

@@ -128,6 +128,14 @@ def test_check_names_bad_lines_and_builds_nothing(desk: Path, capsys: pytest.Cap
     assert not (desk / "out").exists()
 
 
+def test_check_names_lines_also_when_none_is_good(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--check", "++dataset_conf.max_source_length=10") == 1
+
+    said = capsys.readouterr()
+    assert "val.jsonl, line 3: sound longer" in said.err
+    assert "0 of 3 utterances" in said.out
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -141,6 +149,14 @@ def test_check_names_bad_lines_and_builds_nothing(desk: Path, capsys: pytest.Cap
         (["++freeze_param=encode"], "no such parameters"),
         (["++model=bundled-vad"], "no training of 'FsmnVADStreaming'"),
         (["++output_dir=null"], "++output_dir"),
+        (["++seed=x"], "seed is 'x'"),
+        (
+            [
+                "++dataset_conf.preprocessor_speech=SpeechPreprocessSpeedPerturb",
+                "++dataset_conf.preprocessor_speech_conf.speed_perturb=[a]",
+            ],
+            "speed_perturb is ['a']",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(
