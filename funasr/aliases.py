@@ -159,6 +159,7 @@ BUNDLED = (
         "paraformer-words-en-streaming",
     ),
     BundledModel("bundled-vad", "voice activity", "fsmn-vad-small"),
+    BundledModel("bundled-spk", "speaker embedding", "campplus-small"),
     BundledModel("bundled-punc", "punctuation, Chinese and English", "ct-punc-small"),
 )
 

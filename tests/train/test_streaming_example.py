@@ -57,7 +57,7 @@ def test_a_word_s_weight_lies_on_its_last_rows_and_the_margin_on_the_first(examp
 
     weights = example.streaming_loss.word_weights(spans, torch.tensor([2]), torch.tensor([17]), 17)
 
-    rows = [0.04] * 5 + [0, 0, 0, 0] + [1 / 3] * 3 + [0] + [0.5] * 2 + [0, 0]
+    rows = [0.04] * 5 + [0] * 5 + [0.5] * 2 + [0] + [0.5] * 2 + [0, 0]
     assert weights[0].tolist() == pytest.approx(rows)
     assert example.streaming_loss.word_sums(weights, spans, torch.tensor([2])).item() == pytest.approx(0)
 
