@@ -5,7 +5,8 @@
 Readers: 30 LibriSpeech readers kept out of training, 6 s of one recording each, so pairs of one person share
 their room. test-other: six more readers; pairs of one person are of two recordings. Words: people of Speech
 Commands, some words in a row. Pieces do not overlap; every pair is a trial. "spectrum" is no model at all:
-the mean and the deviation of the filter bank.
+the mean and the deviation of the filter bank, each over its spread in the test set. It knows the room and the
+microphone, which the model is not shown.
 """
 
 from __future__ import annotations
@@ -72,8 +73,6 @@ def readers(data: Path, seconds: float | None) -> Pieces:
         for one in read_readers(data)[1]
         for number, half in enumerate(np.array_split(one.clips[0], 2))
     ]
-    if seconds is not None:  # some recordings are a little shorter than 6 s
-        seconds = min(seconds, min(len(sound) for *_, sound in sounds) / RATE)
     pieces = pieces_of(sounds, seconds)
     names = tuple(map(str, range(len(pieces.sounds))))
     return Pieces(sounds=pieces.sounds, speakers=pieces.speakers, recordings=names)
@@ -123,10 +122,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     models["spectrum"] = spectrum
     sets: list[tuple[str, Pieces]] = []
-    for name, seconds in (("3 s halves and whole utterances", None), ("3 s", 3.0), ("1.5 s", 1.5)):
+    for name, seconds in (("halves and whole utterances", None), ("3 s", 3.0), ("1.5 s", 1.5)):
         kept_out, other = readers(options.data, seconds), others(options.data, seconds)
         sets += [
-            (f"readers kept out, {'3 s halves' if seconds is None else name}", kept_out),
+            (f"readers kept out, {'halves of 6 s' if seconds is None else name}", kept_out),
             (f"test-other, {'whole utterances' if seconds is None else name}", other),
             (f"both, {name}", kept_out + other),
         ]

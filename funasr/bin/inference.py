@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 BUNDLED_ASR = "bundled-paraformer-words-en"
 BUNDLED_VAD = "bundled-fsmn-vad-small"
 MODEL_VARIABLE = "FUNASR_MODEL"
+BUNDLED_SPK = "bundled-spk"
 SPEAKER_MODEL = "cam++"
+"""What tells speakers apart behind a recognizer that was fetched from a hub."""
 PRESETS = {"paraformer": "paraformer-zh"}
 """Upstream's short names for -m, where they differ from the alias of the model."""
 UNPUNCTUATED = ("Paraformer", "SeacoParaformer", "BiCifParaformer", "ContextualParaformer")
@@ -64,6 +66,7 @@ class Choice:
     model: str
     vad_model: str | None
     punc_model: str | None = None
+    spk_model: str | None = None
     note: str | None = None
 
 
@@ -125,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--vad-model", metavar="NAME", help="voice activity detector; 'none' to use none")
     model.add_argument("--punc-model", metavar="NAME", help="model that sets the marks; 'none' to use none")
-    model.add_argument("--spk", action="store_true", help="tell speakers apart (with cam++)")
+    model.add_argument("--spk", action="store_true", help="tell speakers apart")
     model.add_argument("--spk-model", metavar="NAME", help="tell speakers apart with this model")
     model.add_argument("--spk-num", type=int, metavar="N", help="how many speakers there are, where known")
     model.add_argument(
@@ -201,7 +204,7 @@ def _transcribe(args: argparse.Namespace) -> int:
         model=choice.model,
         vad_model=choice.vad_model,
         punc_model=choice.punc_model,
-        spk_model=args.spk_model or (SPEAKER_MODEL if args.spk else None),
+        spk_model=choice.spk_model,
         hub=args.hub,
         offline=True if args.offline else None,
         device=args.device,
@@ -317,12 +320,16 @@ def _choose(args: argparse.Namespace) -> Choice:
         punc = _companion(PRESETS.get(named, named))
     elif punc == "none":
         punc = None
+    spk = args.spk_model
+    if spk is None and args.spk:
+        spk = BUNDLED_SPK if not named or is_local(named) else SPEAKER_MODEL
     if named:
-        return Choice(model=PRESETS.get(named, named), vad_model=vad, punc_model=punc)
+        return Choice(model=PRESETS.get(named, named), vad_model=vad, punc_model=punc, spk_model=spk)
     return Choice(
         model=BUNDLED_ASR,
         vad_model=vad,
         punc_model=punc,
+        spk_model=spk,
         note=(
             "Using the bundled model: English digits and ten command words only. "
             "For Mandarin and English speech: funasr -m paraformer-zh ... (downloads about 2 GB once)"

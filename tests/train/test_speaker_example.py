@@ -19,7 +19,7 @@ from funasr.models.campplus.network import Campplus
 from funasr.train.sampler import SamplerConfig, plan_epoch
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_bundled"
-NAMES = ("words_data", "vad_data", "speaker_data", "speaker_trials", "quick_campplus")
+NAMES = ("words_data", "vad_data", "speaker_data", "speaker_trials", "quick_campplus", "speaker_projection")
 RATE = 16000
 
 
@@ -172,3 +172,35 @@ def test_the_quick_form_for_training_computes_the_same(example: SimpleNamespace,
         model.train(training)
         with torch.no_grad():
             torch.testing.assert_close(quick(features), model(features), atol=1e-4, rtol=1e-3)
+
+
+def test_the_projection_keeps_what_differs_between_people_alone(example: SimpleNamespace) -> None:
+    rng = np.random.default_rng(0)
+    whose = np.repeat(np.arange(40), 6)
+    corpus = whose >= 20
+    rows = rng.normal(0, 1, (240, 5))
+    rows[:, 1] += 3 * rng.normal(0, 1, 40)[whose]  # the voice
+    rows[:, 3] *= 10  # what is said
+    rows[:, 4] += 50 * corpus  # which corpus it is
+
+    projection = example.speaker_projection.discriminants(rows, whose, corpus, 2)
+
+    strongest = projection[:, 0] * rows.std(axis=0)
+    assert np.abs(strongest).argmax() in (1, 4)
+    kept = np.abs(projection[:, 0])
+    assert kept[1] > 5 * max(kept[0], kept[2], kept[3], kept[4])
+
+
+def test_a_projected_model_gives_what_the_projection_gives(example: SimpleNamespace) -> None:
+    torch.manual_seed(0)
+    model = Campplus(CampplusConfig(growth_rate=4, bn_size=2, init_channels=8, embedding_size=6)).eval()
+    inputs = model.xvector.dense.linear.weight.shape[1]
+    rng = np.random.default_rng(0)
+    projection, centre = rng.normal(size=(inputs, 6)), rng.normal(size=inputs)
+
+    example.speaker_projection.project(model, projection, centre)
+
+    statistics = rng.normal(size=(3, inputs))
+    with torch.no_grad():
+        voices = model.xvector.dense(torch.from_numpy(statistics.astype(np.float32)))
+    np.testing.assert_allclose(voices.numpy(), (statistics - centre) @ projection, rtol=1e-3, atol=1e-3)
