@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from funasr.bin.inference import BUNDLED_ASR, BUNDLED_VAD, UNPUNCTUATED, Parser, is_local, set_up_logging
@@ -99,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
 
         require_sounddevice()  # now, and not after the models are loaded
     stream = _stream(args)
-    with _sound(args, stream.rate) as sound:
+    with _set_by_ctrl_c() as stop, _sound(args, stream.rate, stop) as sound:
         if args.file is None and not args.quiet:
             print("Listening. Ctrl-C ends.", file=sys.stderr)
         _caption(stream, sound, args.format)
@@ -107,27 +110,43 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _caption(stream: RecognitionStream, sound: Iterator[Samples], form: str) -> None:
-    """Show what is said until the sound is over or the user has had enough."""
+    """Show what is said until the sound is over."""
     from funasr.bin.captions import open_display
 
     with open_display(form) as display:
-        try:
-            for samples in sound:
-                for event in stream.accept(samples):
-                    display.show(event)
-        except KeyboardInterrupt:
-            pass
+        for samples in sound:
+            for event in stream.accept(samples):
+                display.show(event)
         for event in stream.flush():
             display.show(event)
 
 
-def _sound(args: argparse.Namespace, rate: int) -> AbstractContextManager[Iterator[Samples]]:
+@contextmanager
+def _set_by_ctrl_c() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks for an end, so that nothing that was said is lost; the second one interrupts."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    usual = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _sound(
+    args: argparse.Namespace, rate: int, stop: threading.Event
+) -> AbstractContextManager[Iterator[Samples]]:
     from funasr.bin.microphone import listen, play
 
     if args.file is not None:
-        return nullcontext(play(args.file, rate, speed=args.speed))
+        return nullcontext(play(args.file, rate, stop, speed=args.speed))
     name = args.microphone
-    return listen(rate, int(name) if name is not None and name.isdigit() else name)
+    return listen(rate, stop, int(name) if name is not None and name.isdigit() else name)
 
 
 def _stream(args: argparse.Namespace) -> RecognitionStream:
@@ -138,6 +157,8 @@ def _stream(args: argparse.Namespace) -> RecognitionStream:
     for flag in ("spk_model", "hotword"):
         if getattr(args, flag) is not None and not two_pass:
             raise OptionError(f"--{flag.replace('_', '-')} is for whole utterances; add --two-pass")
+    if args.model == "none" and not two_pass:
+        raise OptionError("-m none leaves the draft out, and there is nothing else: add --two-pass")
     first = args.model or BUNDLED_STREAMING
     last = (args.offline_model or BUNDLED_ASR) if two_pass else first
     common = {"hub": args.hub, "offline": args.offline or None, "device": args.device, "ncpu": args.ncpu}

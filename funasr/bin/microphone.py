@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,10 @@ PATIENCE_S = 1.0
 """How long the silence of a broken device is waited for before looking whether it is still there."""
 
 
-def play(path: str, rate: int, *, speed: float) -> Iterator[Samples]:
+def play(path: str, rate: int, stop: threading.Event, *, speed: float) -> Iterator[Samples]:
     """The sound of a file at `rate`, each piece when its time has come, `speed` times as fast as spoken.
 
-    Raises AudioDecodeError, InputError.
+    Up to its end, or until `stop` is set. Raises AudioDecodeError, InputError.
     """
     from funasr.audio.load import open_audio
 
@@ -33,6 +34,8 @@ def play(path: str, rate: int, *, speed: float) -> Iterator[Samples]:
         for block in sound:
             samples = block[0]
             for start in range(0, len(samples), rate * PIECE_MS // 1000):
+                if stop.is_set():
+                    return
                 piece = samples[start : start + rate * PIECE_MS // 1000]
                 played += len(piece)
                 time.sleep(max(began + played / rate / speed - time.monotonic(), 0))
@@ -40,8 +43,8 @@ def play(path: str, rate: int, *, speed: float) -> Iterator[Samples]:
 
 
 @contextmanager
-def listen(rate: int, device: int | str | None = None) -> Iterator[Iterator[Samples]]:
-    """What a microphone hears, at `rate`, for as long as pieces are asked for.
+def listen(rate: int, stop: threading.Event, device: int | str | None = None) -> Iterator[Iterator[Samples]]:
+    """What a microphone hears, at `rate`, until `stop` is set: all that was said before is still handed out.
 
     `device`: its number or a part of its name; None for the system's own choice. Sound is gathered beside the
     caller's work, so nothing is lost while that takes long. Raises InputError for a microphone that is not
@@ -72,7 +75,7 @@ def listen(rate: int, device: int | str | None = None) -> Iterator[Iterator[Samp
             "funasr-live --list-devices shows those that are there"
         ) from error
     try:
-        yield _resampled(_pieces(gathered, stream), own, rate)
+        yield _resampled(_pieces(gathered, stream, stop), own, rate)
     finally:
         stream.close()
 
@@ -115,13 +118,16 @@ def _own_rate(sounddevice: Any, device: int | str | None, rate: int) -> int:
     return rate
 
 
-def _pieces(gathered: queue.SimpleQueue[Samples], stream: Any) -> Iterator[Samples]:
-    while True:
+def _pieces(gathered: queue.SimpleQueue[Samples], stream: Any, stop: threading.Event) -> Iterator[Samples]:
+    while not stop.is_set():
         try:
             yield gathered.get(timeout=PATIENCE_S)
         except queue.Empty:
             if not stream.active:
                 raise InputError("the microphone stopped: was it unplugged?") from None
+    stream.stop()
+    while not gathered.empty():
+        yield gathered.get()
 
 
 def _resampled(pieces: Iterator[Samples], own: int, rate: int) -> Iterator[Samples]:
@@ -133,3 +139,4 @@ def _resampled(pieces: Iterator[Samples], own: int, rate: int) -> Iterator[Sampl
     resampler = soxr.ResampleStream(own, rate, 1, dtype="float32")
     for piece in pieces:
         yield np.asarray(resampler.resample_chunk(piece), dtype=np.float32)
+    yield np.asarray(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True), dtype=np.float32)

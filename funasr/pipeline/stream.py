@@ -49,6 +49,10 @@ class Streamer(Protocol):
     def stream(self, shape: ChunkShape | None = None, state: Any = None) -> WordStream: ...
 
 
+LONGEST_OVERHANG_MS = 120
+"""By as much may a network end a word behind the end of its utterance: two feature rows."""
+
+
 class RecognitionStream:
     """One live stream of a streaming recognizer: `accept` sound as it comes, `flush` at its end.
 
@@ -250,8 +254,11 @@ class RecognitionStream:
 
     def _close(self, utterance: Closed) -> Iterator[LiveEvent]:
         transcript, self._memory = self._closing.close(utterance, self._settled, self._memory)
-        # A network that hears a whole utterance counts in frames, and may end behind the sound.
-        words = tuple(word.until(self._now_ms) for word in transcript.tokens)
+        # A network that hears a whole utterance counts in frames, and may end behind its sound: but not in
+        # the next utterance, which begins at once where speech was cut for its length.
+        cut = not self._closing.keeps_words and self._now_ms - utterance.end_ms <= LONGEST_OVERHANG_MS
+        last_ms = utterance.end_ms if cut else self._now_ms
+        words = tuple(word.until(last_ms) for word in transcript.tokens)
         yield Final(
             id=self._id,
             words=words,

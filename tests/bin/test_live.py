@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +21,8 @@ import soundfile
 from funasr.arrays import Samples
 from funasr.bin import captions, microphone
 from funasr.bin.live import main
-from funasr.errors import InputError
 from funasr.pipeline.events import Final, Partial
+from funasr.pipeline.stream import RecognitionStream
 from funasr.result import Token
 from tests.tiny_models import make_ct_punc, make_paraformer, make_vad, talk
 
@@ -93,7 +95,7 @@ def test_two_passes_read_each_utterance_again(
 
 def test_a_file_is_played_as_fast_as_it_was_spoken_or_faster(work: Path) -> None:
     began = time.monotonic()
-    pieces = list(microphone.play(str(work / "talk.wav"), 16000, speed=8))
+    pieces = list(microphone.play(str(work / "talk.wav"), 16000, threading.Event(), speed=8))
     took = time.monotonic() - began
 
     np.testing.assert_allclose(np.concatenate(pieces), SOUND, atol=1e-4)
@@ -166,6 +168,9 @@ class FakeDevice(ModuleType):
                     self.settings["callback"](block, len(block), None, None)
                 self.active = False
 
+            def stop(self) -> None:
+                self.active = False
+
             def close(self) -> None:
                 self.closed = True
 
@@ -197,19 +202,6 @@ def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
     return fake
 
 
-def ends_by(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a microphone falls silent, that is raised instead of waiting."""
-    pieces = microphone._pieces
-
-    def until_silence(gathered: Any, stream: Any) -> Iterator[Samples]:
-        try:
-            yield from pieces(gathered, stream)
-        except InputError:
-            raise error from None
-
-    monkeypatch.setattr(microphone, "_pieces", until_silence)
-
-
 def test_the_microphone_is_listened_to_until_ctrl_c_and_nothing_is_lost(
     device: FakeDevice,
     models: list[str],
@@ -219,9 +211,19 @@ def test_the_microphone_is_listened_to_until_ctrl_c_and_nothing_is_lost(
 ) -> None:
     main([*file, *models])
     expected = capsys.readouterr().out
-    ends_by(KeyboardInterrupt(), monkeypatch)
+    accept = RecognitionStream.accept
+
+    def accept_and_be_interrupted(stream: RecognitionStream, samples: Samples) -> Any:
+        """Ctrl-C comes at the first piece: the others are gathered, and not looked at yet."""
+        monkeypatch.setattr(RecognitionStream, "accept", accept)
+        signal.raise_signal(signal.SIGINT)
+        return accept(stream, samples)
+
+    monkeypatch.setattr(RecognitionStream, "accept", accept_and_be_interrupted)
+    usual = signal.getsignal(signal.SIGINT)
 
     assert main(models) == 0
+    assert signal.getsignal(signal.SIGINT) is usual
 
     out, err = capsys.readouterr()
     assert out == expected
@@ -235,13 +237,14 @@ def test_a_microphone_of_another_rate_is_resampled(device: FakeDevice) -> None:
     device.rate = 44100
 
     heard = []
-    with microphone.listen(16000) as sound:
+    stop = threading.Event()
+    with microphone.listen(16000, stop) as sound:
         for piece in sound:
             heard.append(piece)
-            if sum(map(len, heard)) > 16000 * 4:
-                break
+            stop.set()
 
     samples = np.concatenate(heard)
+    assert abs(len(samples) - len(SOUND)) < 2
     assert device.opened[0].settings["samplerate"] == 44100
     assert device.opened[0].closed
     np.testing.assert_allclose(np.abs(samples).mean(), np.abs(SOUND[: len(samples)]).mean(), rtol=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_the_draft_comes_before_as_partials_and_nothing_of_it_is_called_stable()
         assert isinstance(last, Final)
         assert before
         assert not {word.text for event in before for word in event.words} & {w.text for w in last.words}
+
+
+def test_a_word_counted_too_long_does_not_reach_into_an_utterance_that_begins_at_once() -> None:
+    class Late(WholeChecksum):
+        """Ends its word 120 ms behind the sound, as a network that counts in frames may."""
+
+        def recognize(self, batch: Sequence[Samples], options: Any = None) -> list[Transcript]:
+            return [
+                replace(one, tokens=tuple(replace(t, end_ms=(t.end_ms or 0) + 120) for t in one.tokens))
+                for one in super().recognize(batch, options)
+            ]
+
+    detector = loudness_detector(max_single_segment_time=1000)
+    first, second, *_, last = finals(heard(TwoPassStream(Late(), detector), sound((0, 1), (0.1, 3), (0, 1))))
+
+    assert second.start_ms == first.end_ms == first.words[-1].end_ms
+    assert last.words[-1].end_ms == last.end_ms + 120  # behind it is silence
 
 
 def test_without_a_draft_there_are_only_finals() -> None:
