@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 RATE = 16000
 WEIGHTS = "campplus_small.bin"
-SPK_CONF = {"merge_thr": 0.75, "split_thr": 0.2, "same_thr": 0.5, "enrolled_thr": 0.6}
+SPK_CONF = {"merge_thr": 0.78, "split_thr": 0.2, "same_thr": 0.5, "enrolled_thr": 0.6, "context": 1}
 """As tune_speakers.py finds them; settings of ours, which other programs leave alone."""
 BATCHES = 50
 """In an epoch."""

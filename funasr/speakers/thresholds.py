@@ -12,7 +12,7 @@ from funasr.errors import ModelFilesError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Cosines. The defaults are for the released models, whose settings name none."""
+    """Cosines, but for `context`. The defaults are for the released models, whose settings name none."""
 
     merge_thr: float = 0.78
     """Speakers whose mean voices are this similar become one, where their number is not known."""
@@ -23,8 +23,16 @@ class Thresholds:
     enrolled_thr: float = 0.31
     """A voice this similar to one that has a name is called by it."""
 
+    context: int = 0
+    """Windows on either side that the voice of a window is averaged with, within one stretch of speech: for
+    networks to which 1.5 s say too little."""
+
     def __post_init__(self) -> None:
+        if self.context < 0:
+            raise ModelFilesError(f"spk_conf.context is {self.context}; it is a number of windows, 0 or more")
         for field in fields(self):
+            if field.name == "context":
+                continue
             value = getattr(self, field.name)
             if not isinstance(value, (int, float)) or not -1 <= value <= 1:
                 raise ModelFilesError(f"spk_conf.{field.name} is {value!r}; it is a cosine, from -1 to 1")

@@ -144,7 +144,8 @@ class SpeakerEncoder:
         heard, first = [], 0
         for plan in plans:
             windows = tuple((start * 1000 // self.rate, stop * 1000 // self.rate) for start, stop in plan)
-            heard.append(Heard(windows=windows, voices=voices[first : first + len(plan)]))
+            own = smoothed(voices[first : first + len(plan)], self.thresholds.context)
+            heard.append(Heard(windows=windows, voices=own))
             first += len(plan)
         return heard
 
@@ -161,6 +162,15 @@ class SpeakerEncoder:
                 yield self._fbank(samples[start:stop])
             else:
                 yield frames[first : first + self._window_frames]
+
+
+def smoothed(voices: Voices, context: int) -> Voices:
+    """voices (W, E) of consecutive windows -> (W, E), the mean direction of each and its neighbours."""
+    if context == 0 or len(voices) < 2:
+        return voices
+    rows = normalized(voices)
+    spans = [rows[max(index - context, 0) : index + context + 1] for index in range(len(rows))]
+    return np.stack([span.mean(axis=0) for span in spans])
 
 
 def diarize(

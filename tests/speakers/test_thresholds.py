@@ -25,6 +25,12 @@ def test_a_model_says_its_own() -> None:
     assert told == Thresholds(merge_thr=0.5, enrolled_thr=0.4)
 
 
+def test_a_context_is_a_number_of_windows() -> None:
+    assert Thresholds.from_config({"spk_conf": {"context": 1}}).context == 1
+    with pytest.raises(ModelFilesError, match="context"):
+        Thresholds.from_config({"spk_conf": {"context": -1}})
+
+
 @pytest.mark.parametrize("value", [1.5, "much", None])
 def test_what_is_no_cosine_is_an_error_in_the_files(value: object) -> None:
     with pytest.raises(ModelFilesError, match="split_thr"):

@@ -14,7 +14,7 @@ from funasr.models.campplus.network import Campplus
 from funasr.nn.packed import prepare_for_inference
 from funasr.result import Segment
 from funasr.speakers.cluster import ClusterOptions
-from funasr.stages.speaker import EnrolledVoice, Heard, SpeakerEncoder, SpeakerOptions, diarize
+from funasr.stages.speaker import EnrolledVoice, Heard, SpeakerEncoder, SpeakerOptions, diarize, smoothed
 from tests.speakers.golden import networks, seeded
 
 
@@ -50,6 +50,16 @@ def test_utterances_listened_to_together_are_heard_as_each_alone(encoder: Speake
         [alone] = encoder.listen([sound])
         assert one.windows == alone.windows
         np.testing.assert_allclose(one.voices, alone.voices, atol=2e-5)
+
+
+def test_voices_are_averaged_with_their_neighbours_in_direction_where_the_model_says_so() -> None:
+    voices = np.array([[2, 0], [0, 5], [0, 1], [3, 4]], dtype=np.float32)
+
+    mixed = smoothed(voices, 1)
+
+    np.testing.assert_allclose(mixed, [[0.5, 0.5], [1 / 3, 2 / 3], [0.2, 2.8 / 3], [0.3, 0.9]], atol=1e-6)
+    assert smoothed(voices, 0) is voices
+    assert smoothed(voices[:1], 1).tolist() == [[2, 0]]
 
 
 def test_windows_are_told_in_milliseconds_from_the_beginning_of_the_speech(encoder: SpeakerEncoder) -> None:
