@@ -66,6 +66,10 @@ def parse_rules(
     targets: dict[str, None] = {}
     for wrong, right in (*_entries(value), *(_entries(_read(Path(file))) if file is not None else ())):
         wrong, right = _tidy(wrong), " ".join(right.split())
+        if not wrong and right:
+            raise InputError(
+                f"the rule '=>{right}' does not say what to look for: an entry is 'wrong=>right', or a phrase"
+            )
         if not wrong:
             continue
         if wrong == _tidy(right):

@@ -191,3 +191,9 @@ def test_what_was_heard_its_times_and_order_are_kept(words: list[tuple[str, str]
     assert times == sorted(times)
     for repair in result.repairs:
         assert heard.text[repair.start : repair.end] == repair.original
+
+
+def test_a_rule_that_looks_for_nothing_is_no_rule() -> None:
+    with pytest.raises(InputError, match="'=>x' does not say what to look for"):
+        parse_rules("=>x")
+    assert parse_rules(["", "  "]).explicit == {}
