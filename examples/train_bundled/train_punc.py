@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="the folder with text/")
     parser.add_argument("--out", type=Path, default=Path("funasr/bundled/ct-punc-small"))
     parser.add_argument("--work", type=Path, default=Path(gettempdir()) / "bundled-punc", help="checkpoints")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument(
         "--text", type=float, default=1.0, help="share of the training text, for learning curves"
     )
