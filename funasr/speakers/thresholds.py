@@ -9,6 +9,9 @@ from typing import Any
 from funasr.config import pick, section
 from funasr.errors import ModelFilesError
 
+SAME_THR = 0.45
+ENROLLED_THR = 0.31
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
@@ -18,9 +21,9 @@ class Thresholds:
     """Speakers whose mean voices are this similar become one, where their number is not known."""
     split_thr: float = 0.25
     """Fewer than 20 windows: speakers whose voices are on average less similar than this are two."""
-    same_thr: float = 0.45
+    same_thr: float = SAME_THR
     """In a live stream: a voice this similar to the mean voice of a speaker is that speaker's."""
-    enrolled_thr: float = 0.31
+    enrolled_thr: float = ENROLLED_THR
     """A voice this similar to one that has a name is called by it."""
 
     context: int = 0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from funasr.arrays import Samples, read_only
 from funasr.errors import OptionError
 from funasr.speakers.cluster import normalized
+from funasr.speakers.thresholds import ENROLLED_THR, SAME_THR
 from funasr.stages.speaker import EnrolledVoice, SpeakerEncoder
 
 
@@ -17,11 +18,11 @@ from funasr.stages.speaker import EnrolledVoice, SpeakerEncoder
 class LiveSpeakerOptions:
     """How voices are told apart. Thresholds are cosines."""
 
-    same_thr: float = 0.45
+    same_thr: float = SAME_THR
     """A voice this similar to the mean voice of a speaker, or more, is that speaker's; of several, the most
     similar one's."""
     enrolled: tuple[EnrolledVoice, ...] = ()
-    enrolled_thr: float = 0.31
+    enrolled_thr: float = ENROLLED_THR
     """A voice this similar to one that has a name, or more, is called by it; this is looked at first."""
     shortest_ms: int = 1000
     """Shorter speech makes no new speaker and changes no mean: it is the most similar speaker's."""

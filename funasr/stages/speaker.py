@@ -16,7 +16,7 @@ from funasr.features.config import FrontendConfig
 from funasr.features.fbank import Fbank
 from funasr.result import Segment, Turn
 from funasr.speakers.cluster import ClusterOptions, Voices, by_appearance, centres, cluster, normalized
-from funasr.speakers.thresholds import Thresholds
+from funasr.speakers.thresholds import ENROLLED_THR, Thresholds
 from funasr.speakers.turns import make_turns
 from funasr.speakers.windows import WINDOW_MS, plan_windows
 from funasr.stages.protocols import Embedder
@@ -50,7 +50,7 @@ class SpeakerOptions:
 
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
     enrolled: tuple[EnrolledVoice, ...] = ()
-    enrolled_thr: float = 0.31
+    enrolled_thr: float = ENROLLED_THR
     """A speaker has the name of the most similar enrolled voice, if the cosine is at least this."""
 
     def __post_init__(self) -> None:
