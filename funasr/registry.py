@@ -29,6 +29,11 @@ MODELS: dict[str, Entry] = {
     "CTTransformerStreaming": "funasr.models.ct_transformer.online:CTTransformerStreaming",
 }
 
+EXPORTS: dict[str, Entry] = {
+    "FsmnVADStreaming": "funasr.models.fsmn_vad.export:graphs",
+}
+"""Class -> a function: network -> list of `funasr.nn.graph.Graph`, one for each ONNX file."""
+
 FRONTENDS: dict[str, Entry] = {
     "WavFrontend": "funasr.features.frontend:WavFrontend",
     "WavFrontendOnline": "funasr.features.frontend:WavFrontend",

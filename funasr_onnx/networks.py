@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr.arrays import Features
+from funasr.config import section
 from funasr.errors import ModelFilesError
+from funasr.modeldir import ModelDir
+from funasr.vad.options import VadOptions
+from funasr_onnx.load import Graphs
 from funasr_onnx.session import OnnxSession
 
 # Activations of this many frames stay in the cache; longer input is a stream of blocks.
@@ -46,6 +50,12 @@ class FsmnVadScorer:
         self._shapes = [[int(axis) for axis in shapes[name][1:] if axis is not None] for name in self._caches]
         # Upstream's graphs take one stream at a time, ours any number.
         self._single = shapes["speech"][0] == 1
+
+    @classmethod
+    def of(cls, model: ModelDir, graphs: Graphs) -> FsmnVadScorer:
+        """The network of a directory. Others published the released graph as `fsmnvad-online.onnx`."""
+        options = VadOptions.from_official(section(model.config, "model_conf"))
+        return cls(graphs.open("model", "fsmnvad-online"), options.sil_pdf_ids)
 
     def initial_state(self, batch: int = 1) -> FsmnVadMemory:
         """The memory of `batch` streams that have heard nothing."""

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from funasr import hub
 from funasr.audio.load import load_audio
-from funasr.errors import ModelFilesError
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 from funasr.stages.detector import all_or_nothing
 from funasr.stages.vad import SpeechDetector, VadStream
 from funasr.vad.options import VadOptions
 from funasr.vad.segments import stream_pairs
+from funasr_onnx.load import Graphs
 from funasr_onnx.networks import FsmnVadScorer
-from funasr_onnx.session import OnnxSession
 
 Pairs = list[list[int]]
 """[[start_ms, end_ms], ...]; -1 stands for what is not known yet, or was told before."""
@@ -36,17 +35,12 @@ def load_detector(
     Directories that others made of the released graph, with `fsmnvad-online.onnx`, are opened as they are.
     """
     model = ModelDir.open(path)
-    names = ("model_quant.onnx",) if quantize else ("model.onnx", "fsmnvad-online.onnx")
-    graph = next((model.path / name for name in names if (model.path / name).is_file()), None)
-    if graph is None:
-        raise ModelFilesError(
-            f"{model.path} has no {names[0]}. With torch, funasr.models.fsmn_vad.export.export_onnx "
-            "writes one from the weights."
-        )
+    graphs = Graphs(
+        path=model.path, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
+    )
     options = VadOptions.from_official(model.config.get("model_conf") or {})
-    session = OnnxSession(graph, device_id=device_id, intra_op_num_threads=intra_op_num_threads)
     frontend = WavFrontend.from_official(model.config.get("frontend_conf") or {}, model.cmvn)
-    return SpeechDetector(FsmnVadScorer(session, options.sil_pdf_ids), frontend, options)
+    return SpeechDetector(FsmnVadScorer.of(model, graphs), frontend, options)
 
 
 class Fsmn_vad:  # noqa: N801 - upstream's name

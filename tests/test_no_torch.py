@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from funasr.export.onnx import export_network
 from funasr.models.fsmn_vad.config import FsmnVadConfig
-from funasr.models.fsmn_vad.export import export_onnx
 from funasr.models.fsmn_vad.network import FsmnVad
 from funasr.nn.fsmn import FsmnConfig
 
@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
         encoder.out_linear1.linear.weight[0, 0] = 1.0
         encoder.out_linear2.linear.weight[1, 0] = 10.0
         encoder.out_linear2.linear.bias[1] = -5.0
-    export_onnx(network, tmp_path / "model.onnx")
+    export_network(network, tmp_path)
     (tmp_path / "config.yaml").write_text(CONFIG)
     return tmp_path
 

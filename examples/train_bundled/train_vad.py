@@ -26,10 +26,10 @@ from vad_data import SCALE, Recordings, Teacher, read_corpora
 
 from funasr.arrays import Samples
 from funasr.config import load_yaml
+from funasr.export.onnx import export_network
 from funasr.features.cmvn import compute_cmvn, write_cmvn
 from funasr.features.frontend import FrontendConfig, WavFrontend
 from funasr.models.fsmn_vad.config import FsmnVadConfig
-from funasr.models.fsmn_vad.export import export_onnx
 from funasr.models.fsmn_vad.network import FsmnVad
 from funasr.nn.fsmn import FsmnConfig
 from funasr.nn.weights import load_weights, read_checkpoint
@@ -180,7 +180,7 @@ def write_model(folder: Path, model: FsmnVad, cmvn: tuple[NDArray[np.float32], N
     (folder / "configuration.json").write_text(json.dumps(described, indent=2) + "\n")
     write_cmvn(folder / "am.mvn", *cmvn)
     torch.save({name: weight.clone() for name, weight in model.state_dict().items()}, folder / "model.pt")
-    export_onnx(model, folder / "model.onnx")
+    export_network(model, folder)
 
 
 if __name__ == "__main__":

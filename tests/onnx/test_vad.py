@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from funasr.errors import ModelFilesError
+from funasr.export.onnx import export_network
 from funasr.models.fsmn_vad.config import FsmnVadConfig
-from funasr.models.fsmn_vad.export import export_onnx
 from funasr.models.fsmn_vad.network import FsmnVad
 from funasr_onnx import Fsmn_vad, Fsmn_vad_online
 from funasr_onnx.networks import FsmnVadScorer
@@ -27,7 +27,7 @@ def network() -> FsmnVad:
 @pytest.fixture(scope="module")
 def graph(network: FsmnVad, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("vad") / "model.onnx"
-    export_onnx(network, path)
+    export_network(network, path.parent)
     return path
 
 
@@ -55,7 +55,7 @@ def test_onnx_scores_equal_torch_in_chunks_and_batches(network: FsmnVad, graph: 
 
 def test_exporting_leaves_the_network_as_it_was(network: FsmnVad, tmp_path: Path) -> None:
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
-    export_onnx(network.train(), tmp_path / "model.onnx")
+    export_network(network.train(), tmp_path)
 
     assert network.training
     assert all(torch.equal(weight, before[name]) for name, weight in network.eval().state_dict().items())

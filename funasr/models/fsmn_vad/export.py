@@ -1,15 +1,13 @@
-"""FsmnVad -> model.onnx as upstream's: `speech`, `in_cache0..` -> `logits` (softmax), `out_cache0..`."""
+"""FsmnVad as upstream's graph: `speech`, `in_cache0..` -> `logits` (softmax), `out_cache0..`."""
 
 from __future__ import annotations
-
-import warnings
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from funasr.models.fsmn_vad.network import FsmnVad
 from funasr.nn.fsmn import FsmnState
+from funasr.nn.graph import Graph
 
 
 class FsmnVadGraph(nn.Module):
@@ -26,31 +24,22 @@ class FsmnVadGraph(nn.Module):
         return (logits.softmax(-1), *(past.unsqueeze(3) for past in state.pasts))
 
 
-def export_onnx(network: FsmnVad, path: Path, *, opset: int = 14) -> None:
-    """Write the graph. B and T are dynamic (upstream fixes B to 1, which fits)."""
+def graphs(network: FsmnVad) -> list[Graph]:
+    """One graph. B and T are dynamic (upstream fixes B to 1, which fits)."""
     config = network.config.encoder
     layers = range(config.fsmn_layers)
-    speech = torch.zeros(1, 30, config.input_dim)
     caches = tuple(past.unsqueeze(3) for past in FsmnState.initial(config).pasts)
-    inputs = ["speech", *(f"in_cache{layer}" for layer in layers)]
-    outputs = ["logits", *(f"out_cache{layer}" for layer in layers)]
+    inputs = ("speech", *(f"in_cache{layer}" for layer in layers))
+    outputs = ("logits", *(f"out_cache{layer}" for layer in layers))
     axes = {name: {0: "batch_size"} for name in inputs + outputs}
     axes["speech"][1] = axes["logits"][1] = "feats_length"
-    was_training = network.training
-    graph = FsmnVadGraph(network).eval()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            # The exporter that needs no further package; torch announces that it is the old one.
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                graph,
-                (speech, *caches),
-                str(path),
-                input_names=inputs,
-                output_names=outputs,
-                dynamic_axes=axes,
-                opset_version=opset,
-                dynamo=False,
-            )
-    finally:
-        network.train(was_training)
+    return [
+        Graph(
+            name="model",
+            module=FsmnVadGraph(network),
+            example=(torch.zeros(1, 30, config.input_dim), *caches),
+            inputs=inputs,
+            outputs=outputs,
+            axes=axes,
+        )
+    ]

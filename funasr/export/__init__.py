@@ -1,0 +1,1 @@
+"""Networks -> ONNX files, checked on the spot."""

@@ -1,0 +1,59 @@
+"""A model directory with ONNX graphs -> the network that its stage takes (`funasr.stages.protocols`)."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from funasr.errors import ModelFilesError, ModelNotFoundError, did_you_mean
+from funasr.modeldir import ModelDir
+from funasr_onnx.session import OnnxSession
+
+NETWORKS = {
+    "FsmnVADStreaming": "funasr_onnx.networks:FsmnVadScorer",
+}
+"""Official class name -> `module:Class`; the class has `of(model: ModelDir, graphs: Graphs)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graphs:
+    """The ONNX files of a directory, and how they are run."""
+
+    path: Path
+    quantize: bool = False
+    """Files with integer weights, `<name>_quant.onnx`."""
+    device_id: str | int = "-1"
+    intra_op_num_threads: int = 4
+
+    @property
+    def _suffix(self) -> str:
+        return "_quant.onnx" if self.quantize else ".onnx"
+
+    def file(self, *names: str) -> Path | None:
+        """The first of these graphs (`model`, `decoder`, ...) that is there."""
+        suffix = "_quant.onnx" if self.quantize else ".onnx"
+        return next(
+            (self.path / f"{n}{suffix}" for n in names if (self.path / f"{n}{suffix}").is_file()), None
+        )
+
+    def open(self, *names: str) -> OnnxSession:
+        """The first of these graphs that is there. Raises ModelFilesError, which says how to make it."""
+        found = self.file(*names)
+        if found is None:
+            command = f"funasr-export ++model={self.path} ++quantize={str(self.quantize).lower()}"
+            raise ModelFilesError(f"{self.path} has no {names[0]}{self._suffix}. To make it: {command}")
+        return OnnxSession(found, device_id=self.device_id, intra_op_num_threads=self.intra_op_num_threads)
+
+
+def load_network(model: ModelDir, graphs: Graphs) -> Any:
+    """The network of a directory. Raises ModelFilesError, ModelNotFoundError for a class without one."""
+    name = model.model or "FsmnVADStreaming"
+    if name not in NETWORKS:
+        raise ModelNotFoundError(
+            f"no ONNX form of {name!r} in this release{did_you_mean(name, NETWORKS) or '.'} "
+            f"It has {', '.join(sorted(NETWORKS))}."
+        )
+    module, _, attribute = NETWORKS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute).of(model, graphs)
