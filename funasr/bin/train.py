@@ -57,7 +57,8 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
 
 def _train(settings: dict[str, Any], *, check_only: bool) -> int:
     from funasr.auto.build import build_frontend, build_tokenizer, choose_device
-    from funasr.train.recipe import Recipe, check_data, run
+    from funasr.train.recipe import Recipe
+    from funasr.train.run import check_data, run
 
     logging.basicConfig(
         level=logging.INFO, stream=sys.stdout, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
