@@ -30,7 +30,17 @@ MODELS: dict[str, Entry] = {
 }
 
 EXPORTS: dict[str, Entry] = {
+    "Paraformer": "funasr.models.paraformer.export:graphs",
+    "BiCifParaformer": "funasr.models.paraformer.export:graphs",
+    "SeacoParaformer": "funasr.models.paraformer.export:graphs",
+    "ContextualParaformer": "funasr.models.paraformer.export:graphs",
+    "SenseVoiceSmall": "funasr.models.sense_voice.export:graphs",
+    "MonotonicAligner": "funasr.models.aligner.export:graphs",
     "FsmnVADStreaming": "funasr.models.fsmn_vad.export:graphs",
+    "CAMPPlus": "funasr.models.campplus.export:graphs",
+    "ERes2NetV2": "funasr.models.eres2net.export:graphs",
+    "CTTransformer": "funasr.models.ct_transformer.export:graphs",
+    "CTTransformerStreaming": "funasr.models.ct_transformer.export:graphs",
 }
 """Class -> a function: network -> list of `funasr.nn.graph.Graph`, one for each ONNX file."""
 

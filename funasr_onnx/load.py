@@ -12,7 +12,17 @@ from funasr.modeldir import ModelDir
 from funasr_onnx.session import OnnxSession
 
 NETWORKS = {
+    "Paraformer": "funasr_onnx.acoustic:OnnxParaformer",
+    "BiCifParaformer": "funasr_onnx.acoustic:OnnxParaformer",
+    "SeacoParaformer": "funasr_onnx.acoustic:OnnxParaformer",
+    "ContextualParaformer": "funasr_onnx.acoustic:OnnxParaformer",
+    "SenseVoiceSmall": "funasr_onnx.ctc:OnnxSenseVoice",
+    "MonotonicAligner": "funasr_onnx.aligner:OnnxAligner",
     "FsmnVADStreaming": "funasr_onnx.networks:FsmnVadScorer",
+    "CAMPPlus": "funasr_onnx.speaker:OnnxCampplus",
+    "ERes2NetV2": "funasr_onnx.speaker:OnnxEres2NetV2",
+    "CTTransformer": "funasr_onnx.punctuation:OnnxPunctuation",
+    "CTTransformerStreaming": "funasr_onnx.punctuation:OnnxPunctuation",
 }
 """Official class name -> `module:Class`; the class has `of(model: ModelDir, graphs: Graphs)`."""
 

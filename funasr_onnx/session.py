@@ -42,7 +42,12 @@ class OnnxSession:
             one.name: list(one.shape) for one in self._session.get_inputs()
         }
         """Input name -> shape; an axis of any length is a name or None."""
-        self.output_names: tuple[str, ...] = tuple(one.name for one in self._session.get_outputs())
+        self.optional_inputs = tuple(one.name for one in self._session.get_overridable_initializers())
+        """Inputs that may be left out."""
+        self.output_shapes: dict[str, list[int | str | None]] = {
+            one.name: list(one.shape) for one in self._session.get_outputs()
+        }
+        self.output_names: tuple[str, ...] = tuple(self.output_shapes)
 
     def run(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None

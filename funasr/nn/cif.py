@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.errors import ModelFilesError
-from funasr.nn.layers import frame_mask
+from funasr.nn.layers import frame_mask, longest
 from funasr.nn.recurrent import both_ways
 from funasr.nn.sanm import SanmEncoderConfig
 
@@ -109,7 +109,7 @@ class CifPredictorV2(nn.Module):
                 counts = running_sum(alphas)[:, -1].floor().long()
             # Exactly `counts` units are dealt out when the row was scaled to them, whatever rounding says.
             bounds = token_bounds(alphas, counts if target_lengths is not None else None)
-            size = int(counts.max())
+            size = longest(counts)
             embeds = weigh(memory, bounds, size) * frame_mask(counts, size)[..., None]
             return Prediction(embeds, counts, alphas, quantity)
 
@@ -211,11 +211,24 @@ def token_bounds(alphas: Tensor, counts: Tensor | None) -> Tensor:
     return torch.where(last, target, torch.minimum(sums, target))
 
 
+def firing_peaks(alphas: Tensor, threshold: float) -> Tensor:
+    """(B, T) weights of less than the threshold -> (B, T) sums since the last fire, as it was reached.
+
+    What `funasr.decode.cif.integrate` finds step by step, but for rounding.
+    """
+    sums = running_sum(alphas)
+    fired = F.pad((sums / threshold).floor(), (1, 0))[:, :-1]
+    return (sums - fired * threshold).to(alphas.dtype)
+
+
 def weigh(memory: Tensor, bounds: Tensor, tokens: int) -> Tensor:
     """memory (B, T, D), bounds (B, T + 1) -> (B, tokens, D), each token the sum of its share of the frames.
 
     A block of tokens at a time: their shares are a (tokens, T) matrix, and an hour of sound has many of both.
+    A graph that is being made has one block, for there `tokens` is not known.
     """
+    if torch.onnx.is_in_onnx_export():
+        return overlaps(bounds, 0, tokens).to(memory.dtype) @ memory
     blocks = [
         overlaps(bounds, start, min(start + BLOCK, tokens)).to(memory.dtype) @ memory
         for start in range(0, tokens, BLOCK)

@@ -36,6 +36,13 @@ def frame_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def longest(lengths: Tensor) -> int:
+    """The largest of lengths (B,). In a graph that is being made it stays a tensor, and is at least 1."""
+    if torch.onnx.is_in_onnx_export():
+        return lengths.max().clamp(min=1)  # type: ignore[return-value]
+    return int(lengths.max())
+
+
 def layer_norm(size: int, eps: float = 1e-12) -> nn.LayerNorm:
     """As upstream: epsilon is 1e-12 in nearly every network, not torch's 1e-5."""
     return nn.LayerNorm(size, eps=eps)

@@ -196,7 +196,7 @@ def test_phrases_are_encoded_once_for_any_number_of_calls(monkeypatch: pytest.Mo
         model.infer(seeded.features(), whole(), hotwords(count))
 
     assert len(calls) == 40  # three phrases were known already
-    assert len(model._phrases._known) == 16
+    assert len(model._phrases._recent._known) == 16
 
 
 def test_phrases_are_encoded_again_when_the_weights_are_others() -> None:

@@ -15,10 +15,11 @@ from funasr.errors import ModelFilesError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import CrossAttention, DecoderConfig, DecoderLayer, ParaformerDecoder
 from funasr.models.paraformer.network import Encoded, Paraformer, best
-from funasr.models.paraformer.phrases import Ids, PhraseMemory, Phrases, padded_ids
+from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
 from funasr.nn.layers import Padding, layer_norm
 from funasr.nn.recurrent import last_hidden
+from funasr.stages.phrases import Ids
 from funasr.stages.protocols import Hotwords
 
 
@@ -54,7 +55,7 @@ class ContextualDecoder(ParaformerDecoder):
         memory: Tensor,
         frames: Padding | None,
         phrases: Phrases,
-        scale: float = 1.0,
+        scale: float | Tensor = 1.0,
     ) -> Tensor:
         """x (B, U, D), memory (B, T, D), with phrases -> hidden (B, U, D). `scale` is the hotwords'."""
         for layer in self.decoders:
@@ -92,18 +93,28 @@ class ContextualParaformer(Paraformer):
     def encode_phrases(self, ids: Ids) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
         table, lengths = padded_ids(ids, self.device)
-        vectors = self.decoder.embedded(table) if self.bias_embed is None else self.bias_embed(table)
-        return last_hidden(self.bias_encoder, vectors, lengths)[None]
+        return last_hidden(self.bias_encoder, self.embed_phrases(table), lengths)[None]
+
+    def embed_phrases(self, table: Tensor) -> Tensor:
+        """Token ids (N, L) -> (N, L, D), what the hotword encoder reads."""
+        vectors: Tensor = self.decoder.embedded(table) if self.bias_embed is None else self.bias_embed(table)
+        return vectors
 
     def choose(
         self, predicted: Prediction, encoded: Encoded, hotwords: Hotwords | None
     ) -> tuple[Tensor, Tensor]:
         """The best id at each position and its probability, both (B, U)."""
-        embeds = predicted.embeds.to(encoded.memory.dtype)
-        if embeds.shape[1] == 0:
-            return best(self.decoder.logits(embeds))
-        tokens = Padding.of(predicted.counts, embeds.shape[1], embeds.dtype)
+        if predicted.embeds.shape[1] == 0:
+            return best(self.decoder.logits(predicted.embeds.to(encoded.memory.dtype)))
         phrases = self._phrases.phrases(hotwords, self.config.sos, self.bias_encoder)
         scale = 1.0 if hotwords is None else hotwords.scale
+        return best(self.score_with(phrases, predicted, encoded, scale))
+
+    def score_with(
+        self, phrases: Phrases, predicted: Prediction, encoded: Encoded, scale: float | Tensor = 1.0
+    ) -> Tensor:
+        """-> logits (B, U, V). `scale` is the hotwords'."""
+        embeds = predicted.embeds.to(encoded.memory.dtype)
+        tokens = Padding.of(predicted.counts, embeds.shape[1], embeds.dtype)
         hidden = self.decoder.biased(embeds, tokens, encoded.memory, encoded.frames, phrases, scale)
-        return best(self.decoder.logits(hidden))
+        return self.decoder.logits(hidden)

@@ -88,8 +88,7 @@ class Paraformer(nn.Module):
         """Inference: features (B, T, input), lengths (B,) -> logits (B, U, V), and what was predicted."""
         encoded = self.encode(features, lengths)
         predicted: Prediction = self.predictor(encoded.memory, lengths)
-        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
-        return self.decoder.logits(hidden), predicted
+        return Paraformer.score(self, predicted, encoded), predicted
 
     @torch.inference_mode()
     def infer(
@@ -142,8 +141,11 @@ class Paraformer(nn.Module):
         self, predicted: Prediction, encoded: Encoded, hotwords: Hotwords | None
     ) -> tuple[Tensor, Tensor]:
         """-> the best id at each position and its probability, both (B, U). Hotwords are not known here."""
-        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
-        return best(self.decoder.logits(hidden))
+        return best(self.score(predicted, encoded))
+
+    def score(self, predicted: Prediction, encoded: Encoded) -> Tensor:
+        """-> logits (B, U, V)."""
+        return self.decoder.logits(self.decode(predicted.embeds, predicted.counts, encoded))
 
     def firing(self, predicted: Prediction, encoded: Encoded) -> tuple[Tensor, Tensor, int]:
         """-> weights for timestamps (B, N), how many of them are each row's (B,), weights a frame."""

@@ -5,21 +5,15 @@ B batch, N phrases (the "no hotword" entry is the last), D width.
 
 from __future__ import annotations
 
-import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from funasr.nn.layers import Padding
+from funasr.stages.phrases import Ids, Recent, listed
 from funasr.stages.protocols import Hotwords
-
-Ids: TypeAlias = tuple[tuple[int, ...], ...]
-"""Phrases as token ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,52 +27,35 @@ class Phrases:
 
     def padding(self) -> Padding | None:
         """The priors as the attention layers take them; None where all are 0."""
-        if not bool(self.priors.any()):
+        if not torch.onnx.is_in_onnx_export() and not bool(self.priors.any()):
             return None
         keys = self.priors[:, None, None, :].to(self.vectors.dtype)
         return Padding(torch.ones_like(self.vectors[..., :1]), keys)
 
     def pick(self, indices: Tensor) -> Phrases:
-        """indices (B, K) into the N of a shared list -> a list for each row."""
-        return Phrases(self.vectors[0][indices], self.priors[0][indices])
+        """indices (B, K) into the N of a shared list, or of each row's own -> a list for each row."""
+        rows, width = indices.shape[0], self.vectors.shape[2]
+        wide = indices[..., None].expand(-1, -1, width)
+        return Phrases(
+            self.vectors.expand(rows, -1, -1).gather(1, wide), self.priors.expand(rows, -1).gather(1, indices)
+        )
 
 
 class PhraseMemory:
-    """The last few hotword lists, encoded. Safe to share between threads; bounded."""
+    """The last few hotword lists, encoded."""
 
-    def __init__(self, encode: Callable[[Ids], Tensor], size: int = 16) -> None:
-        self._encode, self._size = encode, size
-        self._known: OrderedDict[tuple[Ids, Hashable], Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[object, ...]:
-        # A copy of a network starts with an empty memory: locks cannot be copied.
-        return PhraseMemory, (self._encode, self._size)
+    def __init__(self, encode: Callable[[Ids], Tensor]) -> None:
+        self._encode = encode
+        self._recent: Recent[Tensor] = Recent()
 
     def phrases(self, hotwords: Hotwords | None, sos: int, encoder: nn.LSTM) -> Phrases:
         """The phrases with the "no hotword" entry, `(sos,)`, behind them. Phrases without ids are skipped.
 
         `encoder` is what encodes them: what it said before its weights changed is not used again.
         """
-        given = [] if hotwords is None else zip(hotwords.ids, hotwords.weights, strict=True)
-        kept = [(ids, weight) for ids, weight in given if ids]
-        ids = (*(phrase for phrase, _ in kept), (sos,))
-        priors = [*(math.log(weight) for _, weight in kept), 0.0]
-        vectors = self._vectors(ids, _stamp(encoder))
+        ids, priors = listed(hotwords, sos)
+        vectors = self._recent.get((ids, _stamp(encoder)), lambda: self._encode(ids))
         return Phrases(vectors, torch.tensor([priors], dtype=torch.float32, device=vectors.device))
-
-    def _vectors(self, ids: Ids, stamp: Hashable) -> Tensor:
-        key = ids, stamp
-        with self._lock:
-            if key in self._known:
-                self._known.move_to_end(key)
-                return self._known[key]
-        vectors = self._encode(ids)
-        with self._lock:
-            self._known[key] = vectors
-            while len(self._known) > self._size:
-                self._known.popitem(last=False)
-        return vectors
 
 
 def _stamp(encoder: nn.LSTM) -> Hashable:

@@ -13,10 +13,11 @@ from funasr.models.paraformer.bicif import BiCifParaformer
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import ParaformerDecoder
 from funasr.models.paraformer.network import Encoded, best
-from funasr.models.paraformer.phrases import Ids, PhraseMemory, Phrases, padded_ids
+from funasr.models.paraformer.phrases import PhraseMemory, Phrases, padded_ids
 from funasr.nn.cif import Prediction
 from funasr.nn.layers import Padding
 from funasr.nn.recurrent import last_hidden
+from funasr.stages.phrases import Ids
 from funasr.stages.protocols import Hotwords
 
 MOST_PHRASES = 50
@@ -53,23 +54,36 @@ class SeacoParaformer(BiCifParaformer):
     def encode_phrases(self, ids: Ids) -> Tensor:
         """N phrases of token ids -> (1, N, D)."""
         table, lengths = padded_ids(ids, self.device)
-        return last_hidden(self.bias_encoder, self.decoder.embedded(table), lengths)[None]
+        return last_hidden(self.bias_encoder, self.embed_phrases(table), lengths)[None]
+
+    def embed_phrases(self, table: Tensor) -> Tensor:
+        """Token ids (N, L) -> (N, L, D), what the hotword encoder reads."""
+        return self.decoder.embedded(table)
 
     def choose(
         self, predicted: Prediction, encoded: Encoded, hotwords: Hotwords | None
     ) -> tuple[Tensor, Tensor]:
-        """As of a plain network, but where the hotword branch answers anything but NO_BIAS, that."""
-        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
-        ids, confidences = best(self.decoder.logits(hidden))
-        if hotwords is None or hidden.shape[1] == 0:
-            return ids, confidences
+        """-> the best id at each position and its probability, both (B, U)."""
+        if hotwords is None or predicted.embeds.shape[1] == 0:
+            return best(self.score(predicted, encoded))
         phrases = self._phrases.phrases(hotwords, self.config.sos, self.bias_encoder)
+        return best(self.score_with(phrases, predicted, encoded, hotwords.scale))
+
+    def score_with(
+        self, phrases: Phrases, predicted: Prediction, encoded: Encoded, scale: float | Tensor = 1.0
+    ) -> Tensor:
+        """Logits (B, U, V): of the hotword branch where it answers anything but NO_BIAS, else the main ones.
+
+        At a `scale` of 0 they are all the main ones.
+        """
+        hidden = self.decode(predicted.embeds, predicted.counts, encoded)
         tokens = Padding.of(predicted.counts, hidden.shape[1], hidden.dtype)
-        if phrases.vectors.shape[1] > MOST_PHRASES:
+        # Of a graph that is being made the number of phrases is not known; the best of few are all of them.
+        if torch.onnx.is_in_onnx_export() or phrases.vectors.shape[1] > MOST_PHRASES:
             phrases = phrases.pick(most_attended(self.attended(hidden, tokens, phrases)))
-        hot_ids, hot_confidences = best(self.hotword_logits(predicted.embeds, hidden, tokens, phrases))
-        heard = hot_ids != self.config.NO_BIAS
-        return torch.where(heard, hot_ids, ids), torch.where(heard, hot_confidences, confidences)
+        hot = self.hotword_logits(predicted.embeds, hidden, tokens, phrases)
+        heard = (hot.argmax(dim=-1, keepdim=True) != self.config.NO_BIAS) & (torch.as_tensor(scale) > 0)
+        return torch.where(heard, hot, self.decoder.logits(hidden))
 
     def hotword_logits(self, embeds: Tensor, hidden: Tensor, tokens: Padding, phrases: Phrases) -> Tensor:
         """embeds and hidden (B, U, D) of the main decoder -> logits (B, U, V) of the hotword branch."""
@@ -97,5 +111,10 @@ def most_attended(scores: Tensor, count: int = MOST_PHRASES) -> Tensor:
 
     Upstream lets the first row of a batch choose for all, and may have that entry twice.
     """
-    kept = scores[:, :-1].topk(min(count, scores.shape[1] - 1), dim=1).indices
-    return torch.cat([kept, torch.full_like(kept[:, :1], scores.shape[1] - 1)], dim=1)
+    others = scores.shape[1] - 1
+    if torch.onnx.is_in_onnx_export():  # where sizes are tensors
+        count = torch.minimum(torch.tensor(count), torch.as_tensor(others))  # type: ignore[assignment]
+    else:
+        count = min(count, others)
+    kept = scores[:, :-1].topk(count, dim=1).indices
+    return torch.cat([kept, torch.full_like(scores[:, :1], others, dtype=torch.long)], dim=1)
