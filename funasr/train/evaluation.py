@@ -58,11 +58,13 @@ class TestSet:
     """A sentence for each line that cannot be used."""
 
 
-def read_test_set(data: Sequence[str | Path], *, text: str | Path | None = None) -> TestSet:
+def read_test_set(
+    data: Sequence[str | Path], *, text: str | Path | None = None, beside: Path | None = None
+) -> TestSet:
     """`["test.jsonl", ...]` (or files that list some), or `["wav.scp"]` and a `text` with the same keys.
 
-    A relative path of a sound starts at the working directory or, where there is no such file, beside its
-    list. Raises InputError for a list that cannot be read, and for one without any utterance.
+    A relative path of a sound starts at the working directory or, where there is no such file, at `beside`
+    or beside its list. Raises InputError for a list that cannot be read, and for one without any utterance.
     """
     references: list[Reference] = []
     faults: list[str] = []
@@ -74,7 +76,9 @@ def read_test_set(data: Sequence[str | Path], *, text: str | Path | None = None)
         joined = join_lists({"source": Path(data[0]), "target": Path(text)})
         faults += joined.left_out
         references += [
-            Reference(key=r["key"], source=_beside(r["source"], Path(data[0])), text=r["target"])
+            Reference(
+                key=r["key"], source=_found(r["source"], beside, Path(data[0]).parent), text=r["target"]
+            )
             for r in joined.records
             if "target" in r
         ]
@@ -88,16 +92,18 @@ def read_test_set(data: Sequence[str | Path], *, text: str | Path | None = None)
                 faults.append(f"{where}: no 'target'")
             else:
                 key = str(record.get("key") or f"utt_{number}")
-                references.append(Reference(key=key, source=_beside(source, path), text=target))
+                references.append(Reference(key=key, source=_found(source, beside, path.parent), text=target))
     if not references:
         said = "; ".join(faults[:3]) or "there are no lines"
         raise InputError(f"{', '.join(map(str, data))}: nothing to evaluate with: {said}")
     return TestSet(references=tuple(references), faults=tuple(faults))
 
 
-def _beside(source: str, listed_in: Path) -> str:
-    if not is_url(source) and not Path(source).exists() and (listed_in.parent / source).exists():
-        return str(listed_in.parent / source)
+def _found(source: str, *folders: Path | None) -> str:
+    if not is_url(source) and not Path(source).exists():
+        for folder in folders:
+            if folder is not None and (folder / source).exists():
+                return str(folder / source)
     return source
 
 
