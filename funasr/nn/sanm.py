@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.errors import ModelFilesError
+from funasr.nn.dropout import Dropout, kept
 from funasr.nn.layers import FeedForward, Padding, encode_positions, layer_norm, sinusoids
 
 
@@ -114,8 +115,7 @@ class FsmnBlock(nn.Conv1d):
             inside, x = 0, F.pad(x, (0, 0, self.left, self.right))
         # The frame itself is one more to its own weight: a pass over the activations less. (In 16 bits the
         # weights would drown in that one.)
-        itself = torch.zeros_like(self.weight[0])
-        itself[:, self.left] = 1
+        itself = x.new_tensor([0.0] * self.left + [1.0] + [0.0] * self.right)
         weight = (self.weight + itself).unsqueeze(2).contiguous(memory_format=torch.channels_last)
         row = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight, padding=(0, inside), groups=self.groups)
         return row.squeeze(2).transpose(1, 2)
@@ -142,14 +142,14 @@ class SanmAttention(nn.Module):
         self, heads: int, in_size: int, size: int, *, dropout: float, kernel_size: int, shift: int
     ) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.size, self.heads, self.dropout = size, heads, dropout
         self.linear_q_k_v = nn.Linear(in_size, 3 * size)
         self.linear_out = nn.Linear(size, size)
         self.fsmn_block = FsmnBlock(size, kernel_size, shift)
 
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
         """x (B, T, in) -> (B, T, D)."""
-        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        query, key, value = self.linear_q_k_v(x).split(self.size, dim=-1)
         memory = self.fsmn_block.remember(value, padding)
         seen = attend(query, key, value, self.heads, padding, self.dropout if self.training else 0.0)
         out: Tensor = self.linear_out(seen) + memory
@@ -161,7 +161,7 @@ class SanmAttention(nn.Module):
         past (2, B, N + T, D): keys and values of N frames before; those of the window are written behind
         them. hidden (B, 1, 1, N + T) is added to scores. The convolution does not look out of the window.
         """
-        query, key, value = self.linear_q_k_v(x).chunk(3, dim=-1)
+        query, key, value = self.linear_q_k_v(x).split(self.size, dim=-1)
         block = self.fsmn_block
         memory = block.slide(F.pad(value, (0, 0, block.left, block.right))) + value
         start = past.shape[2] - x.shape[1]
@@ -182,8 +182,11 @@ def attend(
     if k.shape[0] != q.shape[0]:
         k, v = (x.expand(q.shape[0], -1, -1, -1) for x in (k, v))
     keys = None if padding is None else padding.keys
-    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout)
-    return seen.transpose(1, 2).flatten(2)
+    # Widths are whole numbers in graphs too, not worked out anew from shapes in each layer.
+    size = int(query.shape[2])
+    scale = (size // heads) ** -0.5
+    seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=dropout, scale=scale)
+    return seen.transpose(1, 2).reshape(*query.shape[:2], size)
 
 
 def look(query: Tensor, key: Tensor, value: Tensor, heads: int, hidden: Tensor | None) -> Tensor:
@@ -197,7 +200,7 @@ def look(query: Tensor, key: Tensor, value: Tensor, heads: int, hidden: Tensor |
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """(B, T, D) -> (B, heads, T, D / heads)."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+    return x.view(*x.shape[:2], heads, int(x.shape[2]) // heads).transpose(1, 2)
 
 
 class SanmEncoderLayer(nn.Module):
@@ -217,7 +220,7 @@ class SanmEncoderLayer(nn.Module):
         self.feed_forward = FeedForward(size, config.linear_units, config.dropout_rate)
         self.norm1 = layer_norm(in_size, norm_eps)
         self.norm2 = layer_norm(size, norm_eps)
-        self.dropout = nn.Dropout(config.dropout_rate)
+        self.dropout = Dropout(config.dropout_rate)
         self.residual = in_size == size
 
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from funasr.errors import ModelFilesError
+from funasr.nn.dropout import Dropout
 from funasr.nn.layers import NormedFeedForward, Padding, layer_norm
 from funasr.nn.sanm import FsmnBlock, attend, look, split_heads
 
@@ -85,14 +86,14 @@ class CrossAttention(nn.Module):
 
     def __init__(self, heads: int, size: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.size, self.heads, self.dropout = size, heads, dropout
         self.linear_q = nn.Linear(size, size)
         self.linear_k_v = nn.Linear(size, 2 * size)
         self.linear_out = nn.Linear(size, size)
 
     def forward(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """x (B, U, D), memory (B, T, D) with its padding -> (B, U, D)."""
-        key, value = self.linear_k_v(memory).chunk(2, dim=-1)
+        key, value = self.linear_k_v(memory).split(self.size, dim=-1)
         dropout = self.dropout if self.training else 0.0
         out: Tensor = self.linear_out(attend(self.linear_q(x), key, value, self.heads, padding, dropout))
         return out
@@ -103,7 +104,7 @@ class CrossAttention(nn.Module):
         past (2, B, N + T, D): keys and values of N frames heard before; those of `memory` are written behind
         them. hidden (B, 1, 1, N + T) is added to scores.
         """
-        key, value = self.linear_k_v(memory).chunk(2, dim=-1)
+        key, value = self.linear_k_v(memory).split(self.size, dim=-1)
         start = past.shape[2] - memory.shape[1]
         past[0, :, start:] = key
         past[1, :, start:] = value
@@ -112,7 +113,7 @@ class CrossAttention(nn.Module):
 
     def weights(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """The attention itself: x (B, U, D), memory (B, N, D) -> (B, heads, U, N)."""
-        key, _ = self.linear_k_v(memory).chunk(2, dim=-1)
+        key, _ = self.linear_k_v(memory).split(self.size, dim=-1)
         q, k = (split_heads(y, self.heads) for y in (self.linear_q(x), key))
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
         if padding is not None:
@@ -138,7 +139,7 @@ class DecoderLayer(nn.Module):
         self.norm2 = layer_norm(size)
         if attends:
             self.norm3 = layer_norm(size)
-        self.dropout = nn.Dropout(config.dropout_rate)
+        self.dropout = Dropout(config.dropout_rate)
 
     def forward(self, x: Tensor, tokens: Padding | None, memory: Tensor, frames: Padding | None) -> Tensor:
         """x (B, U, D), memory (B, T, D) -> (B, U, D)."""
