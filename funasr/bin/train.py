@@ -1,5 +1,7 @@
 """`funasr-train ++model=... ++train_data_set_list=... ++valid_data_set_list=... ++output_dir=...`
 
+Several processes: `torchrun --nproc_per_node 2 funasr/bin/train.py` and the same arguments.
+
 Every setting of the model's config.yaml can be changed as `++name=value`. Exit status: 0 all is well; 1
 `--check` found lines that cannot be learnt from; 2 the command, the model or the data is wrong.
 """
@@ -7,21 +9,27 @@ Every setting of the model's config.yaml can be changed as `++name=value`. Exit 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+if not __package__:  # run as a file, as torchrun does: the files beside it are no packages, and funasr is one
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
 from funasr import hub
 from funasr.bin.data import tell
+from funasr.bin.progress import progress_of_training
 from funasr.bin.report import make_report
 from funasr.config import load_yaml, merge, parse_overrides
 from funasr.errors import FunASRError, OptionError
 from funasr.modeldir import ModelDir
 from funasr.train.report import note_start
 
+SHARED = ("use_fsdp", "use_deepspeed", "deepspeed_config")
+"""Settings that may stand outside of train_conf."""
 REQUIRED = ("train_data_set_list", "valid_data_set_list", "output_dir")
 HELP = (
     "funasr-train ++model=paraformer-zh ++train_data_set_list=train.jsonl ++valid_data_set_list=val.jsonl "
@@ -64,42 +72,54 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
     for name in ("model", *REQUIRED):
         if not settings.get(name):
             raise OptionError(f"no ++{name}=... given. Example: {HELP}")
-    return settings
+    outside = {name: settings.pop(name) for name in SHARED if name in settings}
+    settings.pop("use_ddp", None)  # is what several processes do without use_fsdp
+    return merge(settings, {"train_conf": outside}) if outside else settings
 
 
 def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) -> int:
-    from funasr.auto.build import build_frontend, build_tokenizer, choose_device
+    from funasr.auto.build import build_frontend, build_tokenizer
+    from funasr.auto.torch_network import choose_device
+    from funasr.train.distributed import joined
+    from funasr.train.logbook import LOG_FORMAT
     from funasr.train.recipe import Recipe
     from funasr.train.run import check_data, run
 
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stdout, format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format=LOG_FORMAT)
     report = bool(settings.pop("report", False)) or report
-    name = str(settings.pop("model"))
-    device = str(settings.pop("device", "auto"))
-    path = hub.resolve(
-        name, hub=str(settings.pop("hub", "ms")), revision=settings.pop("model_revision", None)
-    )
-    directory = ModelDir.open(path, settings)
-    recipe = Recipe.of(directory)
-    tokenizer, frontend = build_tokenizer(directory), build_frontend(directory)
-    data = check_data(recipe, tokenizer, open_sounds=check_only)
-    for kind, found in (("train", data.train), ("valid", data.valid)):
+    name, wanted = str(settings.pop("model")), str(settings.pop("device", "auto"))
+    backend = settings.pop("backend", None)
+    device = choose_device(wanted)
+    with joined(backend and str(backend), cuda=device.type == "cuda") as ranks:
+        with ranks.in_turn():
+            path = hub.resolve(
+                name, hub=str(settings.pop("hub", "ms")), revision=settings.pop("model_revision", None)
+            )
+        directory = ModelDir.open(path, _with_board(settings))
+        recipe = Recipe.of(directory)
+        tokenizer, frontend = build_tokenizer(directory), build_frontend(directory)
+        data = check_data(recipe, tokenizer, open_sounds=check_only)
+        for kind, found in (("train", data.train), ("valid", data.valid)):
+            if check_only:
+                tell(found)
+            elif ranks.first:
+                for line in found.summary():
+                    logging.getLogger("funasr-train").info("%s: %s", kind, line)
         if check_only:
-            tell(found)
-        else:
-            for line in found.summary():
-                logging.getLogger("funasr-train").info("%s: %s", kind, line)
-    if check_only:
-        return 1 if data.train.faults or data.valid.faults else 0
-    first = os.environ.get("RANK", "0") == "0"
-    if first:
-        note_start(recipe.output, directory)
-    run(recipe, data, tokenizer, frontend, choose_device(device))
-    if report and first:
-        print(make_report(recipe.output, device=device))
+            return 1 if data.train.faults or data.valid.faults else 0
+        if ranks.first:
+            note_start(recipe.output, directory)
+        with progress_of_training(enabled=ranks.first) as show:
+            run(recipe, data, tokenizer, frontend, ranks.device(device), on_step=show)
+        if report and ranks.first:
+            print(make_report(recipe.output, device=wanted))
     return 0
+
+
+def _with_board(settings: dict[str, Any]) -> dict[str, Any]:
+    """Scalars for TensorBoard are written wherever it is installed, unless that is said otherwise."""
+    there = importlib.util.find_spec("tensorboard") is not None
+    return merge({"train_conf": {"use_tensorboard": there}}, settings)
 
 
 if __name__ == "__main__":

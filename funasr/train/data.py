@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,17 @@ class Batch:
     spans: Tensor | None = None
     """(B, U, 2) float32, zero behind each row's end; None unless every example has them."""
 
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a GPU reads from directly. Its name is that of torch's loader."""
+        return Batch(
+            keys=self.keys,
+            features=self.features.pin_memory(),
+            lengths=self.lengths.pin_memory(),
+            targets=self.targets.pin_memory(),
+            target_lengths=self.target_lengths.pin_memory(),
+            spans=None if self.spans is None else self.spans.pin_memory(),
+        )
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(
@@ -72,6 +83,15 @@ class ExampleSource(Protocol):
         ...
 
     def load(self, epoch: int, index: int) -> Example: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    """A data set in parts, of which one at a time is in memory (`data_split_num`)."""
+
+    count: int
+    load: Callable[[int], ExampleSource]
+    """Number of a part, from 0 -> its utterances."""
 
 
 def collate(examples: Sequence[Example]) -> Batch:

@@ -40,13 +40,11 @@ UNUSED_TRAIN_KEYS = frozenset(
     [
         "deepspeed_config",
         "effective_save_name_excludes",
-        "find_unused_parameters",
-        "grad_clip_type",
         "reset_gpu_cache",
         "use_wandb",
     ]
 )
-LATER_TRAIN_KEYS = frozenset(["use_deepspeed", "use_fsdp", "use_fp16", "use_lora"])
+LATER_TRAIN_KEYS = frozenset(["use_lora"])
 """What would change the run and is not built: it may be named, and must be off."""
 
 

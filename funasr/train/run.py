@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from funasr.errors import InputError
 from funasr.features.frontend import WavFrontend
 from funasr.text.tokenizer import Tokenizer
 from funasr.train.check import Report, check_manifest, manifest_paths
+from funasr.train.checkpoint import Progress
 from funasr.train.criteria import Parts, lesson_of
 from funasr.train.optim import build_optimizer, build_scheduler
 from funasr.train.output import write_settings
@@ -38,11 +40,18 @@ def check_data(recipe: Recipe, tokenizer: Tokenizer, *, open_sounds: bool = Fals
 
 
 def run(
-    recipe: Recipe, data: Data, tokenizer: Tokenizer, frontend: WavFrontend, device: torch.device
+    recipe: Recipe,
+    data: Data,
+    tokenizer: Tokenizer,
+    frontend: WavFrontend,
+    device: torch.device,
+    *,
+    on_step: Callable[[Progress, int], None] | None = None,
 ) -> Trainer:
     """Train to the end, or on from where an earlier run in the same output directory stopped.
 
-    Raises InputError when one of the lists has nothing to learn from.
+    `on_step` is told where the run stands, and how many batches its slice has, after each of them. Raises
+    InputError when one of the lists has nothing to learn from.
     """
     for given, report in ((recipe.train_list, data.train), (recipe.valid_list, data.valid)):
         if not report.good:
@@ -60,8 +69,11 @@ def run(
         recipe.sampler,
         recipe.output,
         device=device,
+        row_seconds=frontend.config.frame_shift * frontend.config.lfr_n / 1000,
+        on_step=on_step,
     )
-    write_settings(recipe)
+    if trainer.ranks.first:
+        write_settings(recipe)
     parts = Parts(tokenizer=tokenizer, frontend=frontend)
     trainer.run(
         lesson.examples(data.train.good, replace(parts, augmentation=recipe.augmentation)),

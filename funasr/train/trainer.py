@@ -1,29 +1,25 @@
 """The training loop: batches -> loss -> updates, with validation, checkpoints and exact resume.
 
-`Trainer.run` reads from top to bottom: epochs, their batches, the step, and what happens every so often.
+`Trainer.run` reads from top to bottom: epochs, their slices and batches, the step, and what happens every so
+often. One process or many: each has batches of its own, and they agree on everything else.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import math
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from funasr.errors import MissingDependencyError, OptionError
+from funasr.errors import ModelFilesError
 from funasr.train.checkpoint import (
     BEST,
     LATEST,
@@ -32,61 +28,46 @@ from funasr.train.checkpoint import (
     drop_worst,
     link,
     load_checkpoint,
+    newest_checkpoint,
     ranked,
+    remove_drafts,
     save_atomically,
 )
-from funasr.train.data import Batch, EpochBatches, ExampleSource
+from funasr.train.config import TrainConfig as TrainConfig
+from funasr.train.data import Batch, EpochBatches, ExampleSource, Slices
+from funasr.train.distributed import Ranks, Team, optimizer_shares_of, shares_of, whole
+from funasr.train.logbook import Board, Logbook, Place, RunningMeans, Stopwatch, Work, written_to
+from funasr.train.logbook import Stats as Stats
+from funasr.train.randomness import random_state, restore_random_state
+from funasr.train.randomness import seed_everything as seed_everything
 from funasr.train.sampler import SamplerConfig, plan_epoch
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from funasr.train.update import Updater
 
 logger = logging.getLogger(__name__)
-
-Stats = Mapping[str, Tensor]
 
 
 class Criterion(Protocol):
     """What is minimised. It may be an nn.Module with parameters of its own (heads only training needs)."""
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Stats]:
-        """The loss, and detached scalars for the log; `acc` and `loss` among them rank checkpoints."""
+        """The loss, and detached scalars for the log.
+
+        `acc` and `loss` among them rank checkpoints; `tokens`, the number of targets the loss is a mean over,
+        is what it weighs beside those of other batches (without it, the number of examples).
+        """
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """`train_conf`, official names and defaults."""
+class Learner(nn.Module):
+    """A model and what it minimises as one module, whose call is one batch: the unit that is spread out."""
 
-    max_epoch: int = 100
-    log_interval: int = 50
-    """Batches between two lines in the log."""
-    validate_interval: int = 5000
-    """Batches of an epoch between two validations; there is always one at its end."""
-    save_checkpoint_interval: int = 5000
-    keep_nbest_models: int = 10
-    avg_keep_nbest_models_type: str = "acc"
-    avg_nbest_model: int = 10
-    accum_grad: int = 1
-    grad_clip: float = 10.0
-    resume: bool = True
-    use_bf16: bool = False
-    use_tensorboard: bool = False
-    seed: int = 0
-    num_workers: int = 0
-    """Processes that prepare batches; 0 prepares them in this one. The data is the same."""
-    max_seconds: float | None = None
-    """Stop after the update that passes this, as if max_epoch were reached. Such a run is not repeatable."""
+    def __init__(self, model: nn.Module, criterion: Criterion) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
 
-    def __post_init__(self) -> None:
-        if self.avg_keep_nbest_models_type not in ("acc", "loss"):
-            raise OptionError(
-                f"train_conf.avg_keep_nbest_models_type={self.avg_keep_nbest_models_type!r}: "
-                "expected 'acc' or 'loss'"
-            )
-        for name in ("max_epoch", "log_interval", "accum_grad", "keep_nbest_models", "avg_nbest_model"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"train_conf.{name}={getattr(self, name)!r}: expected 1 or more")
+    def forward(self, batch: Batch) -> tuple[Tensor, Stats]:
+        return self.criterion(self.model, batch)
 
 
 class Trainer:
@@ -97,230 +78,340 @@ class Trainer:
         model: nn.Module,
         criterion: Criterion,
         optimizer: Optimizer,
-        scheduler: LambdaLR,
+        scheduler: LRScheduler,
         config: TrainConfig,
         sampler: SamplerConfig,
         output: Path,
         *,
         device: torch.device | str = "cpu",
+        row_seconds: float = 0.0,
         on_validated: Callable[[Progress], None] | None = None,
+        on_step: Callable[[Progress, int], None] | None = None,
     ) -> None:
+        """`row_seconds` of sound are in a feature row, for the throughput in the log. `on_validated` may
+        change the figures that rank checkpoints; `on_step` is told the batches in the slice, for displays."""
         self.model, self.criterion = model, criterion
-        self.optimizer, self.scheduler = optimizer, scheduler
         self.config, self.sampler, self.output = config, sampler, output
         self.device = torch.device(device)
         self.progress = Progress()
-        self._on_validated = on_validated
-        self._running = RunningMeans()
-        self._board = _board(output) if config.use_tensorboard else None
+        self.ranks = Ranks.current()
+        self._learner = Learner(model, criterion)
+        self._team = Team(
+            self._learner,
+            optimizer,
+            self.ranks,
+            shard=config.use_fsdp,
+            find_unused_parameters=config.find_unused_parameters,
+        )
+        self.updater = Updater(optimizer, scheduler, config, self.ranks, self.device)
+        self._on_validated, self._on_step = on_validated, on_step
+        self._slices, self._steps = 1, 0
+        board = Board(output, self.ranks.rank) if config.use_tensorboard else None
+        self.logbook = Logbook(board, self.ranks, self.device, row_seconds)
 
-    def run(self, train: ExampleSource, valid: ExampleSource) -> Progress:
+    def run(self, train: ExampleSource | Slices, valid: ExampleSource) -> Progress:
         """Train until max_epoch; afterwards `model.pt.avgN` holds the mean of the best checkpoints."""
-        seed_everything(self.config.seed)
-        if self.config.resume and (self.output / LATEST).is_file():
-            self.load(self.output / LATEST)
-        started = time.monotonic()
-        while self.progress.epoch < self.config.max_epoch:
-            for batch in self._batches(train):
-                self.step(batch)
-                if self.progress.batch_total % self.config.log_interval == 0:
-                    self._log("train", self._running.take(), time.monotonic() - started)
-                self._every_so_often(valid)
+        with written_to(self.output, self.ranks.rank):
+            self._begin()
+            slices = train if isinstance(train, Slices) else Slices(count=1, load=lambda _: train)
+            self._slices = slices.count
+            started = time.monotonic()
+            while self.progress.epoch < self.config.max_epoch and not self._out_of_patience():
+                self._epoch(slices, valid, started)
+                self.progress.epoch += 1
+                self.progress.data_split_i = self.progress.step = self.progress.step_in_epoch = 0
+                self.validate(valid)
+                self.save()
                 if self._out_of_time(started):
                     break
-            if self.progress.step_in_epoch % self.config.accum_grad:
-                self._update()  # what the last, short group of batches has gathered
-            self.progress.epoch += 1
-            self.progress.step_in_epoch = 0
-            self.validate(valid)
-            self.save()
-            if self._out_of_time(started):
-                break
-        self.average()
+            self.logbook.end()
+            self.average()
         return self.progress
 
+    def _begin(self) -> None:
+        seed_everything(self.config.seed + self.ranks.rank)
+        if self.ranks.first:
+            remove_drafts(self.output)
+        self.ranks.barrier()
+        found = newest_checkpoint(self.output) if self.config.resume else None
+        here = f"{found[0].name} after {found[1].get('batch_total')} batches" if found else "no checkpoint"
+        there = self.ranks.gather(here)
+        if any(one != there[0] for one in there):
+            raise ModelFilesError(
+                f"{self.output} holds {there[0]} for process 0 and {here} for process {self.ranks.rank}: "
+                "all processes must see the same output_dir to go on from a checkpoint"
+            )
+        if found:
+            self._restore(*found)
+
+    def _epoch(self, slices: Slices, valid: ExampleSource, started: float) -> None:
+        """What is left of the current epoch."""
+        for number in range(self.progress.data_split_i, slices.count):
+            self.progress.data_split_i = number
+            for batch in self._batches(slices.load(number)):
+                self.step(batch)
+                if self._on_step is not None:
+                    self._on_step(self.progress, self._steps)
+                self._every_so_often(valid)
+                if self._out_of_time(started):
+                    return
+            self.logbook.means = RunningMeans()
+            self.progress.step = 0
+
     def step(self, batch: Batch) -> Stats:
-        """Forward, backward and, on every `accum_grad`-th batch, an update."""
-        self.model.train()
+        """Forward, backward and, with the last batch of a group, an update."""
+        self._learner.train()
+        watch, config, progress = self.logbook.watch, self.config, self.progress
+        rows, targets = int(batch.lengths.sum()), int(batch.target_lengths.sum())
         batch = batch.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.use_bf16):
-            loss, stats = self.criterion(self.model, batch)
-        (loss / self.config.accum_grad).backward()  # type: ignore[no-untyped-call]
-        self.progress.batch_total += 1
-        self.progress.step_in_epoch += 1
-        if self.progress.step_in_epoch % self.config.accum_grad == 0:
-            self._update()
-        self._running.add(stats)
+        watch.lap("data_load")
+        done = progress.step + 1
+        last = done % config.accum_grad == 0 or done == self._steps
+        with self._team.gathering(last=last):
+            with self._autocast():
+                loss, stats = self._learn(batch)
+            watch.lap("forward_time")
+            self.updater.backward(loss, stats.get("tokens", float(len(batch.keys))), self._group())
+        watch.lap("backward_time")
+        progress.batch_total += 1
+        progress.step += 1
+        progress.step_in_epoch += 1
+        norm = self._update() if last else None
+        watch.lap("optim_time")
+        self.logbook.means.add(stats)
+        watch.stop()
+        if progress.batch_total % config.log_interval == 0:
+            work = Work(examples=len(batch.keys), rows=rows, targets=targets, norm=norm)
+            self.logbook.batch(self._place(progress.step, self._steps), self.updater.rate, stats, work)
+        watch.start()
         return stats
 
-    def _update(self) -> None:
-        """Clip, step, zero. Gradients that are not finite are thrown away with a warning."""
-        norm = nn.utils.clip_grad_norm_(self._parameters(), self.config.grad_clip)
-        if math.isfinite(float(norm)):
-            self.optimizer.step()
-            self.scheduler.step()
-            self.progress.updates += 1
-        else:
-            logger.warning("batch %d: the gradient is not finite; no update", self.progress.batch_total)
-        self.optimizer.zero_grad(set_to_none=True)
+    def _learn(self, batch: Batch) -> tuple[Tensor, Stats]:
+        loss, stats = self._team(batch)
+        return loss, stats
 
-    def _parameters(self) -> Iterator[nn.Parameter]:
-        for group in self.optimizer.param_groups:
-            yield from group["params"]
+    def _update(self) -> float | None:
+        norm = self.updater.step(self.progress.batch_total)
+        self.progress.updates += norm is not None
+        return norm
+
+    def _group(self) -> int:
+        """Batches in the group that the next one belongs to: the last group of a slice may be short."""
+        begun = self.progress.step - self.progress.step % self.config.accum_grad
+        return max(1, min(self.config.accum_grad, self._steps - begun)) if self._steps else 1
+
+    def _autocast(self) -> torch.autocast:
+        dtype = torch.float16 if self.config.use_fp16 else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.config.use_fp16 or self.config.use_bf16)
 
     def _batches(self, source: ExampleSource) -> Iterator[Batch]:
-        """What is left of the current epoch."""
+        """What is left of the current slice."""
         epoch = self.progress.epoch
-        plan = plan_epoch(source.lengths(epoch), self.sampler, epoch=epoch, seed=self.config.seed)
-        rest = EpochBatches(source, epoch, plan[self.progress.step_in_epoch :])
+        plan = plan_epoch(
+            source.lengths(epoch),
+            self.sampler,
+            epoch=epoch,
+            seed=self.config.seed,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+        )
+        self._steps = len(plan)
+        loader = self._loader(source, epoch, plan[self.progress.step :])
+        self.logbook.watch.start()
+        yield from loader
+
+    def _loader(self, source: ExampleSource, epoch: int, plan: Sequence[Sequence[int]]) -> DataLoader[Batch]:
         workers = self.config.num_workers
         # batch_size=None: an item of the dataset is a batch already. The generator is the loader's own, so
         # that the main one is drawn from by training alone and a resumed run repeats it.
-        yield from DataLoader(
-            rest,
+        return DataLoader(
+            EpochBatches(source, epoch, plan),
             batch_size=None,
             num_workers=workers,
             prefetch_factor=8 if workers else None,
+            pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(self.config.seed),
         )
 
     def _every_so_often(self, valid: ExampleSource) -> None:
+        """A group of batches may pass the interval: a checkpoint holds no half-gathered gradient."""
+        if self.progress.step % self.config.accum_grad and self.progress.step != self._steps:
+            return
         step = self.progress.step_in_epoch
-        if step % self.config.accum_grad:
-            return  # a checkpoint holds no half-gathered gradient
-        if step % self.config.validate_interval == 0:
+        before = step - ((self.progress.step - 1) % self.config.accum_grad + 1)
+        if _passes(before, step, self.config.validates_every):
             self.validate(valid)
-        if step % self.config.save_checkpoint_interval == 0:
+        if _passes(before, step, self.config.saves_every):
             self.save()
+        self.logbook.watch.start()
 
     @torch.no_grad()
     def validate(self, source: ExampleSource) -> dict[str, float]:
         """Means over the whole validation set; `acc` and `loss` are noted under the checkpoint's name."""
-        self.model.eval()
-        fixed = dataclasses.replace(self.sampler, shuffle=False)
-        plan = plan_epoch(source.lengths(0), fixed, epoch=0)
+        self._learner.eval()
+        watch = Stopwatch()
+        plan = plan_epoch(source.lengths(0), dataclasses.replace(self.sampler, shuffle=False), epoch=0)
+        # With shares of weights everybody must take as many steps: what is dealt twice counts once.
+        dealt = range(self.ranks.rank, len(plan) + -len(plan) % self.ranks.world, self.ranks.world)
         means = RunningMeans()
-        for batch in DataLoader(
-            EpochBatches(source, 0, plan), batch_size=None, generator=torch.Generator().manual_seed(0)
-        ):
-            _, stats = self.criterion(self.model, batch.to(self.device))
-            means.add(stats, weight=len(batch.keys))
-        values = means.take()
+        batches = iter(self._loader(source, 0, [plan[number % len(plan)] for number in dealt]))
+        watch.start()
+        for number, batch in zip(dealt, batches, strict=True):
+            watch.lap("data_load")
+            with self._autocast():
+                _, stats = self._team(batch.to(self.device))
+            means.add(stats, weight=len(batch.keys) if number < len(plan) else 0.0)
+            watch.lap("forward_time")
+            watch.stop()
+            watch.start()
+        values = self._means_of_all(means)
         name = self.progress.name()
         for kind, table in (("acc", self.progress.val_acc), ("loss", self.progress.val_loss)):
             if kind in values:
                 table[name] = values[kind]
-        self._log("val", values)
+        place = self._place(len(dealt), len(dealt))
+        self.logbook.validation(place, self.updater.rate, values, watch.last)
+        self.updater.validated(values.get("loss"))
         if self._on_validated is not None:
             self._on_validated(self.progress)
         return values
 
+    def _means_of_all(self, means: RunningMeans) -> dict[str, float]:
+        """Over all processes."""
+        if self.ranks.world == 1:
+            return means.means()
+        state = means.state()
+        names = sorted(state["sums"])
+        table = torch.tensor(
+            [[state[part][name] for name in names] for part in ("sums", "weights")], dtype=torch.float64
+        )
+        sums, weights = self.ranks.sum(table.to(self.device)).tolist()
+        summed = RunningMeans(dict(zip(names, sums, strict=True)), dict(zip(names, weights, strict=True)))
+        found = summed.means()
+        return {name: found[name] for name in state["sums"] if name in found}
+
     def save(self) -> None:
         """This point under its own name and as `model.pt`; as `model.pt.best` if it is; the worst deleted."""
         name, kind = self.progress.name(), self.config.avg_keep_nbest_models_type
-        state = {
-            "state_dict": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "progress": dataclasses.asdict(self.progress),
-            "running": self._running.state(),
-            "random": torch.get_rng_state(),
-        }
-        if isinstance(self.criterion, nn.Module):
-            state["criterion"] = self.criterion.state_dict()
+        state = self._state()  # by all together: each has a part of it
+        if not self.ranks.first:
+            return
         save_atomically(state, self.output / name)
-        link(self.output / name, self.output / LATEST)
         order = ranked(self.progress, kind)
         if order and order[0] == name:
             link(self.output / name, self.output / BEST)
+        # Last of all: a run that is killed before goes on from the point before, and does all this again.
+        link(self.output / name, self.output / LATEST)
         drop_worst(self.output, self.progress, kind, self.config.keep_nbest_models)
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds: the official entries, and what an exact resume needs besides."""
+        means = self.logbook.means.means()
+        state: dict[str, Any] = self.progress.state(self.config.avg_keep_nbest_models_type)
+        state |= {
+            "state_dict": whole(self.model.state_dict()),
+            "optimizer": whole(self.updater.optimizer.state_dict()),
+            "scheduler": self.updater.scheduler.state_dict(),
+            "data_split_num": self._slices,
+            "train_loss_avg": means.get("loss", 0.0),
+            "train_acc_avg": means.get("acc", 0.0),
+            "running": self.ranks.gather(self.logbook.means.state()),
+            "random": self.ranks.gather(random_state(self.device)),
+            "world_size": self.ranks.world,
+        }
+        if self.updater.scaler.is_enabled():
+            state["scaler_state"] = self.updater.scaler.state_dict()
+        if isinstance(self.criterion, nn.Module):
+            state["criterion"] = whole(self.criterion.state_dict())
+        return state
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint as if the run had never stopped."""
-        state = load_checkpoint(path)
-        self.model.load_state_dict(state["state_dict"])
+        self._restore(path, load_checkpoint(path))
+
+    def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
+        lacking = [key for key in ("optimizer", "scheduler", "random") if key not in state]
+        if lacking:
+            raise ModelFilesError(
+                f"{path} cannot be gone on from, it has no {' and no '.join(lacking)}: give another "
+                "output_dir, or begin anew with ++train_conf.resume=false"
+            )
+        self.model.load_state_dict(shares_of(state["state_dict"], self.model))
         if isinstance(self.criterion, nn.Module):
-            self.criterion.load_state_dict(state["criterion"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.progress = Progress(**state["progress"])
-        self._running = RunningMeans(**state["running"])
-        torch.set_rng_state(state["random"])
-        logger.info("resuming from %s after %d batches", path, self.progress.batch_total)
+            self.criterion.load_state_dict(shares_of(state["criterion"], self.criterion))
+        optimizer = self.updater.optimizer
+        optimizer.load_state_dict(optimizer_shares_of(state["optimizer"], optimizer))
+        self.updater.scheduler.load_state_dict(state["scheduler"])
+        if "scaler_state" in state and self.updater.scaler.is_enabled():
+            self.updater.scaler.load_state_dict(state["scaler_state"])
+        self.progress = Progress.of(state)
+        world = state.get("world_size")
+        if world is None:  # of an earlier version, which kept less
+            torch.set_rng_state(state["random"])
+        elif world == self.ranks.world:
+            self.logbook.means = RunningMeans(**state["running"][self.ranks.rank])
+            restore_random_state(state["random"][self.ranks.rank], self.device)
+        else:
+            self._resize(world)
+        logger.info("going on from %s after %d batches", path, self.progress.batch_total)
+
+    def _resize(self, before: int) -> None:
+        """Go on with another number of processes, from about the same batch: rather twice than not at all."""
+        now = self.ranks.world
+        done = self.progress.step
+        self.progress.step = done * before // now // self.config.accum_grad * self.config.accum_grad
+        self.progress.step_in_epoch += self.progress.step - done
+        logger.warning(
+            "this run had %d processes before and has %d now: it goes on with batch %d of the epoch, but not "
+            "to the same numbers",
+            before,
+            now,
+            self.progress.step_in_epoch,
+        )
 
     def average(self) -> Path | None:
         """`model.pt.avgN`: the mean of the N best checkpoints that are still there."""
         order = ranked(self.progress, self.config.avg_keep_nbest_models_type)
         best = [self.output / name for name in order if (self.output / name).is_file()]
         best = best[: self.config.avg_nbest_model]
-        if not best:
-            return None
         path = self.output / f"{LATEST}.avg{self.config.avg_nbest_model}"
-        save_atomically({"state_dict": average(best)}, path)
-        logger.info("%s is the mean of %s", path, ", ".join(one.name for one in best))
-        return path
+        if best and self.ranks.first:
+            save_atomically({"state_dict": average(best)}, path)
+            logger.info("%s is the mean of %s", path, ", ".join(one.name for one in best))
+        self.ranks.barrier()
+        return path if best else None
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.early_stopping_patience
+        if not patience or self.progress.epochs_without_gain() < patience:
+            return False
+        if self.ranks.first:
+            logger.info(
+                "stopping: %d epochs without a smaller validation loss (early_stopping_patience)", patience
+            )
+        return True
 
     def _out_of_time(self, started: float) -> bool:
         limit = self.config.max_seconds
-        return limit is not None and time.monotonic() - started > limit
+        if limit is None:
+            return False
+        over = torch.tensor(float(time.monotonic() - started > limit), device=self.device)
+        return bool(self.ranks.sum(over) > 0)
 
-    def _log(self, tag: str, values: Mapping[str, float], seconds: float = 0.0) -> None:
-        progress, rate = self.progress, self.scheduler.get_last_lr()[0]
-        shown = ", ".join(f"({name}: {value:.3f})" for name, value in values.items())
-        where = f"epoch: {progress.epoch}/{self.config.max_epoch}, step_in_epoch: {progress.step_in_epoch}"
-        logger.info(
-            "%s, %s, total step: %d, %s, (lr: %.3e), %.0f s",
-            tag,
-            where,
-            progress.batch_total,
-            shown,
-            rate,
-            seconds,
+    def _place(self, step: int, steps: int) -> Place:
+        return Place(
+            rank=self.ranks.rank,
+            epoch=self.progress.epoch,
+            max_epoch=self.config.max_epoch,
+            data_slice=self.progress.data_split_i,
+            slices=self._slices,
+            step_in_slice=step,
+            steps=steps,
+            step_in_epoch=self.progress.step_in_epoch,
+            total_step=self.progress.batch_total,
         )
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"stats_rank0_{name}/{tag}", value, progress.batch_total)
-            self._board.add_scalar(f"rank0_lr/{tag}", rate, progress.batch_total)
 
 
-class RunningMeans:
-    """Weighted means of what has been added since the last `take`."""
-
-    def __init__(self, sums: Mapping[str, float] | None = None, weight: float = 0.0) -> None:
-        self._sums: dict[str, float] = dict(sums or {})
-        self._weight = weight
-        self._waiting: list[tuple[Stats, float]] = []
-
-    def add(self, stats: Stats, weight: float = 1.0) -> None:
-        """Kept as tensors until they are asked for: reading one makes a GPU wait."""
-        self._waiting.append((stats, weight))
-
-    def take(self) -> dict[str, float]:
-        """The means, and start anew."""
-        state = self.state()
-        self._sums, self._weight = {}, 0.0
-        return {name: value / state["weight"] for name, value in state["sums"].items()}
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        for stats, weight in self._waiting:
-            for name, value in stats.items():
-                self._sums[name] = self._sums.get(name, 0.0) + weight * float(value)
-            self._weight += weight
-        self._waiting = []
-        return {"sums": dict(self._sums), "weight": self._weight}
-
-
-def seed_everything(seed: int) -> None:
-    """Python, numpy and torch."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def _board(output: Path) -> SummaryWriter:
-    with contextlib.suppress(ImportError):
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(output / "tensorboard"))
-    raise MissingDependencyError("tensorboard", "train_conf.use_tensorboard", "pip install 'funasr[train]'")
+def _passes(before: int, now: int, interval: int) -> bool:
+    """Whether a multiple of `interval` lies behind `before` and not behind `now`; never for 0."""
+    return interval > 0 and now // interval > before // interval

@@ -84,7 +84,7 @@ def test_a_run_can_go_on_from_its_own_output(desk: Path) -> None:
     again = train("++train_conf.max_epoch=3")
 
     assert again == 0
-    assert load_checkpoint(desk / "out" / "model.pt")["progress"]["epoch"] == 3
+    assert load_checkpoint(desk / "out" / "model.pt")["epoch"] == 3
 
 
 def test_frozen_parameters_stay(desk: Path) -> None:

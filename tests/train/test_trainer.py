@@ -192,7 +192,7 @@ def test_the_best_checkpoints_are_kept_and_the_newest_is_always_there(tmp_path: 
     best = sorted(run.progress.val_acc, key=lambda name: run.progress.val_acc[name], reverse=True)
     assert kept == sorted(best[:2])
     newest = load_checkpoint(tmp_path / "model.pt")
-    assert newest["progress"]["epoch"] == 4
+    assert newest["epoch"] == 4
     weights = newest["state_dict"]
     assert all(torch.equal(weights[name], tensor) for name, tensor in run.model.state_dict().items())
 
