@@ -8,6 +8,7 @@ B batch, T frames, C channels, G growth, E embedding size.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 ROWS_ON_CPU = 32
 """Windows of 1.5 s computed at once: their activations are 50 MB a layer, and more would not be faster."""
 ROWS_ON_GPU = 512
+
+TINY = 1e-20
+"""A normalisation's scale that is none."""
 
 HEAD_FRAMES = 4000
 """Frames that the head computes at once: its activations are 10 kB a frame, and ten minutes have 60,000."""
@@ -58,8 +62,9 @@ class FusedCampplus(nn.Module):
         """features (B, T, F), every row of that length -> (B, E)."""
         x = F.relu(self.tdnn(self.head(features)))  # (B, C, 1, T), channels last
         y = x.squeeze(2).transpose(1, 2)
+        stretches = _Stretches.of(y)
         for block in self.blocks:
-            y = block(y)
+            y = block(y, stretches)
         y = self.out(y)
         deviation, mean = torch.std_mean(y, dim=1, unbiased=True)
         voices: Tensor = self.dense(torch.cat([mean, deviation], dim=1))
@@ -119,24 +124,57 @@ class _FusedResidual(nn.Module):
         return F.relu_(y.add_(self.shortcut(x)))
 
 
+@dataclass(frozen=True)
+class _Stretches:
+    """The S stretches of SEGMENT_FRAMES frames that T frames have."""
+
+    shares: Tensor
+    """(S, T) what each frame adds to each context: its share of the mean over all, and of that of a stretch."""
+    of_frame: Tensor | None
+    """(T,) the stretch of each frame; None for speech of one."""
+
+    @classmethod
+    def of(cls, x: Tensor) -> _Stretches:
+        """x (B, T, C)."""
+        size = x.shape[1]
+        if size <= SEGMENT_FRAMES:
+            return cls(x.new_full((1, size), 2 / size), None)
+        of_frame = torch.arange(size, device=x.device) // SEGMENT_FRAMES
+        count = (size + SEGMENT_FRAMES - 1) // SEGMENT_FRAMES
+        members = (torch.arange(count, device=x.device)[:, None] == of_frame).float()
+        # The last stretch has a mean over its own length.
+        return cls((1 / size + members / members.sum(dim=1, keepdim=True)).to(x.dtype), of_frame)
+
+    def context(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, S, C): the mean over time plus the mean of each stretch."""
+        return self.shares @ x
+
+    def spread(self, mask: Tensor) -> Tensor:
+        """(B, S, C) -> (B, T, C), or what broadcasts to it."""
+        return mask if self.of_frame is None else mask[:, self.of_frame]
+
+
 class _FusedBlock(nn.Module):
     """A dense block and the halving after it: (B, T, C) -> (B, T, C')."""
 
     def __init__(self, block: DenseBlock, transit: Transit) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_FusedDenseLayer(layer) for layer in block.layers())
-        self.norm = _Affine(transit.nonlinear.batchnorm)
-        self.linear = _linear(transit.linear)
+        self.linear = _RectifiedLinear(transit.nonlinear.batchnorm, transit.linear)
 
-    def forward(self, x: Tensor) -> Tensor:
-        seen = x.new_empty(*x.shape[:2], len(self.norm.scale))
+    def forward(self, x: Tensor, stretches: _Stretches) -> Tensor:
+        if torch.jit.is_tracing():  # a graph has no places to write to
+            for layer in self.layers:
+                x = torch.cat([x, layer(x, stretches)], dim=2)
+            return self.linear(x)  # type: ignore[no-any-return]
+        seen = x.new_empty(*x.shape[:2], self.linear.inputs)
         filled = x.shape[2]
         seen[..., :filled] = x
         for layer in self.layers:
-            added = layer(seen[..., :filled])
+            added = layer(seen[..., :filled], stretches)
             seen[..., filled : filled + added.shape[2]] = added
             filled += added.shape[2]
-        y: Tensor = self.linear(self.norm(seen))
+        y: Tensor = self.linear(seen)
         return y
 
 
@@ -146,20 +184,71 @@ class _FusedDenseLayer(nn.Module):
     def __init__(self, layer: DenseLayer) -> None:
         super().__init__()
         mask = layer.cam_layer
-        self.norm = _Affine(layer.nonlinear1.batchnorm)
-        self.linear = _linear(layer.linear1, layer.nonlinear2.batchnorm)
-        self.local = _as_2d(mask.linear_local)
+        self.linear = _RectifiedLinear(layer.nonlinear1.batchnorm, layer.linear1, layer.nonlinear2.batchnorm)
+        self.local = _Neighbours(mask.linear_local)
         self.mask1 = _linear(mask.linear1)
         self.mask2 = _linear(mask.linear2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        inner = linear_relu(self.linear, self.norm(x))
-        y = self.local(inner.transpose(1, 2).unsqueeze(2)).squeeze(2).transpose(1, 2)
-        mask = torch.sigmoid(self.mask2(linear_relu(self.mask1, _context(inner))))
-        if mask.shape[1] > 1:
-            mask = mask.repeat_interleave(SEGMENT_FRAMES, dim=1)[:, : x.shape[1]]
-        masked: Tensor = y * mask
+    def forward(self, x: Tensor, stretches: _Stretches) -> Tensor:
+        inner = self.linear.relu(x)
+        mask = torch.sigmoid(self.mask2(linear_relu(self.mask1, stretches.context(inner))))
+        masked: Tensor = self.local(inner) * stretches.spread(mask)
         return masked
+
+
+class _Neighbours(nn.Module):
+    """A convolution of three frames, as one product for all of them, and their sum: (B, T, C) -> (B, T, G)."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        [self.far] = conv.dilation
+        taps = conv.weight.detach().permute(2, 0, 1).flatten(0, 1)
+        self.linear = nn.Linear(taps.shape[1], taps.shape[0], bias=False, device="meta")
+        self.linear.weight = nn.Parameter(taps.contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, here, after = self.linear(x).chunk(3, dim=2)
+        y: Tensor = (
+            here + F.pad(before, (0, 0, self.far, -self.far)) + F.pad(after, (0, 0, -self.far, self.far))
+        )
+        return y
+
+
+class _RectifiedLinear(nn.Module):
+    """A normalisation, ReLU and a linear layer: a(relu(x * s + t)) + b is a * s (max(x, -t / s)) + a(t) + b.
+
+    So of the long rows of a dense block nothing but the greater of two numbers has to be worked out. Where s is
+    negative it is the lesser, and where it is zero the number is no matter.
+    """
+
+    floor: Tensor
+    ceiling: Tensor | None
+
+    def __init__(self, norm: nn.BatchNorm1d, conv: nn.Conv1d, after: nn.BatchNorm1d | None = None) -> None:
+        super().__init__()
+        scale, shift = _affine(norm)
+        dead = scale.abs() < TINY
+        bend = torch.where(dead, 0.0, -shift / torch.where(dead, 1.0, scale))
+        self.inputs = len(scale)
+        self.linear = _linear(conv, after)
+        weight, bias = self.linear.weight.detach(), self.linear.bias.detach()
+        self.linear.bias = nn.Parameter(bias + weight @ torch.where(dead, shift.relu(), shift))
+        self.linear.weight = nn.Parameter(weight * torch.where(dead, 0.0, scale))
+        self.register_buffer("floor", torch.where(scale < 0, -torch.inf, bend))
+        falling = bool((scale < 0).any())
+        self.register_buffer("ceiling", torch.where(scale < 0, bend, torch.inf) if falling else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(self._bent(x))
+        return y
+
+    def relu(self, x: Tensor) -> Tensor:
+        """relu(forward(x))."""
+        return linear_relu(self.linear, self._bent(x))
+
+    def _bent(self, x: Tensor) -> Tensor:
+        bent = torch.maximum(x, self.floor)
+        return bent if self.ceiling is None else torch.minimum(bent, self.ceiling)
 
 
 class _Affine(nn.Module):
@@ -220,11 +309,3 @@ def _as_2d(conv: nn.Conv1d) -> nn.Conv2d:
     if conv.bias is not None:
         wide.bias = nn.Parameter(conv.bias.detach())
     return wide
-
-
-def _context(x: Tensor) -> Tensor:
-    """(B, T, C) -> (B, S, C): the mean over time plus the mean of each of the S stretches."""
-    whole = x.mean(dim=1, keepdim=True)
-    if x.shape[1] <= SEGMENT_FRAMES:
-        return 2 * whole
-    return whole + F.avg_pool1d(x.transpose(1, 2), SEGMENT_FRAMES, ceil_mode=True).transpose(1, 2)

@@ -19,16 +19,17 @@ from funasr.nn.sanm import SanmEncoder
 class SanmVadEncoder(SanmEncoder):
     """Its layers look back only, except the last one, which also looks ahead up to the boundary."""
 
-    def look(self, words: Tensor, lengths: Tensor, boundaries: Tensor) -> Tensor:
-        """words (B, T, D), lengths (B,), boundaries (B,) in words -> hidden (B, T, D)."""
-        size = words.shape[1]
+    def look(self, words: Tensor, lengths: Tensor, hidden: Tensor, hidden_last: Tensor) -> Tensor:
+        """words (B, T, D), lengths (B,) -> hidden (B, T, D).
+
+        hidden (B or 1, T, T) bool, True where row must not see column; hidden_last the same for the last layer.
+        """
         x = self.enter(words)
-        padding = Padding.of(lengths, size, x.dtype)
-        hidden = causal_mask(size, x.device)
+        padding = Padding.of(lengths, words.shape[1], x.dtype)
         back = Padding(padding.frames, _hide(padding.keys, hidden))
         for layer in (*self.encoders0, *list(self.encoders)[:-1]):
             x = layer(x, back)
-        ahead = Padding(padding.frames, _hide(padding.keys, boundary_mask(size, lengths, boundaries)))
+        ahead = Padding(padding.frames, _hide(padding.keys, hidden_last))
         for layer in list(self.encoders)[-1:]:
             x = layer(x, ahead)
         out: Tensor = self.after_norm(x)
@@ -44,8 +45,15 @@ class CTTransformerStreaming(CTTransformer):
         return SanmVadEncoder(config.encoder, config.embed_unit)
 
     def encode(self, words: Tensor, lengths: Tensor, boundaries: Tensor, *, padded: bool) -> Tensor:
+        size = words.shape[1]
+        return self.encode_through(
+            words, lengths, causal_mask(size, words.device), boundary_mask(size, lengths, boundaries)
+        )
+
+    def encode_through(self, words: Tensor, lengths: Tensor, hidden: Tensor, hidden_last: Tensor) -> Tensor:
+        """`encode` with masks of one's own: see `SanmVadEncoder.look`."""
         assert isinstance(self.encoder, SanmVadEncoder)
-        return self.encoder.look(words, lengths, boundaries)
+        return self.encoder.look(words, lengths, hidden, hidden_last)
 
 
 def causal_mask(size: int, device: torch.device) -> Tensor:

@@ -78,14 +78,14 @@ class SenseVoiceSmall(nn.Module):
         return cls(SenseVoiceConfig.from_official(raw, vocab_size, input_size))
 
     def forward(self, features: Tensor, lengths: Tensor, queries: Tensor, *, padded: bool = True) -> Tensor:
-        """features (B, T, input), lengths (B,), queries (Q,) -> hidden (B, Q + T, D), for `ctc`.
+        """features (B, T, input), lengths (B,), queries (Q,) or (B, Q) -> hidden (B, Q + T, D), for `ctc`.
 
         `padded=False` says that every row fills T.
         """
         asked = self.embed(queries).to(features.dtype).expand(len(features), -1, -1)
         x = torch.cat([asked, features], dim=1)
         dtype = self.encoder.after_norm.weight.dtype
-        padding = Padding.of(lengths + len(queries), x.shape[1], dtype) if padded else None
+        padding = Padding.of(lengths + queries.shape[-1], x.shape[1], dtype) if padded else None
         hidden: Tensor = self.encoder(x, padding)
         return hidden
 
