@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from funasr import hub, registry
 from funasr.aliases import find_alias
-from funasr.auto.options import AutoModelOptions, LoadOptions
+from funasr.auto.engine import open_network
+from funasr.auto.options import AutoModelOptions
 from funasr.config import section
-from funasr.errors import FunASRError, MissingDependencyError, ModelFilesError, OptionError
+from funasr.errors import ModelFilesError, OptionError
 from funasr.features.config import FrontendConfig
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
@@ -22,7 +22,6 @@ from funasr.speakers.thresholds import Thresholds
 from funasr.stages.aligner import Aligner
 from funasr.stages.detector import Detector
 from funasr.stages.paraformer import ParaformerRecognizer
-from funasr.stages.protocols import FrameScorer
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.sense_voice import SenseVoiceRecognizer
 from funasr.stages.silero import SileroOptions
@@ -46,8 +45,6 @@ ALIGNER_CLASS = "MonotonicAligner"
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
 WORDS_OF_CHARACTER_MODELS = 300_000
 """A larger vocabulary has Chinese words, which need a dictionary to be found."""
-TORCH_COMMAND = 'pip install "funasr[torch]"'
-
 
 AnyRecognizer: TypeAlias = ParaformerRecognizer | SenseVoiceRecognizer | ParaformerStreamer
 
@@ -87,14 +84,8 @@ def load(options: AutoModelOptions) -> Loaded:
     )
     directory = ModelDir.open(path, _overrides(options))
     _warn_of_another_rate(options, directory)
-    if loading.ncpu is not None and _engine(directory, loading) == "torch":
-        _set_threads(loading.ncpu)
     if directory.model in VAD_CLASSES:
         return _load_detector(options, directory)
-    if loading.engine == "onnx":
-        raise OptionError(
-            f"engine='onnx': {options.model!r} has no onnxruntime form in this version; use 'auto'"
-        )
     if directory.model in PUNC_CLASSES:
         return _load_punctuator(options, directory)
     if directory.model in SPEAKER_CLASSES:
@@ -153,7 +144,9 @@ def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     raw = directory.config
     vad = VadOptions.from_official(section(raw, "model_conf")).override(options.call.vad)
     frontend = build_frontend(directory)
-    scorer = _scorer(directory, options.load, vad, frontend)
+    # Small, and compared with thresholds: 16 bits would save nothing and move segments.
+    single = replace(options, load=replace(options.load, fp16=False, bf16=False))
+    scorer = open_network(single, directory, 0, frontend.output_size)
     detector = SpeechDetector(scorer, frontend, vad)
     return Loaded(name=options.model, path=directory.path, config=raw, detector=detector)
 
@@ -170,7 +163,7 @@ def _load_silero(options: AutoModelOptions) -> Loaded:
 def _load_encoder(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     # The front end that the settings name is not the one the model was trained with: see SpeakerEncoder.
     thresholds = Thresholds.from_config(directory.config)
-    encoder = SpeakerEncoder(_network(directory, options.load, 0, 0), thresholds=thresholds)
+    encoder = SpeakerEncoder(open_network(options, directory, 0, 0), thresholds=thresholds)
     return Loaded(name=options.model, path=directory.path, config=directory.config, encoder=encoder)
 
 
@@ -190,25 +183,10 @@ def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:
             "reads words, and sets other marks",
             options.model,
         )
-    network = _network(directory, options.load, len(vocabulary), 0)
+    network = open_network(options, directory, len(vocabulary), 0)
     marks = MarkTable.from_official(section(raw, "model_conf"))
     punctuator = Punctuator(network, vocabulary, marks, split=split, live=live)
     return Loaded(name=options.model, path=directory.path, config=raw, punctuator=punctuator)
-
-
-def _scorer(directory: ModelDir, loading: LoadOptions, vad: VadOptions, frontend: WavFrontend) -> FrameScorer:
-    if _engine(directory, loading) == "onnx":
-        from funasr_onnx.networks import FsmnVadScorer
-        from funasr_onnx.session import OnnxSession
-
-        if directory.onnx is None:
-            raise ModelFilesError(f"{directory.path} has no model.onnx, which engine='onnx' needs")
-        threads = {} if loading.ncpu is None else {"intra_op_num_threads": loading.ncpu}
-        return FsmnVadScorer(OnnxSession(directory.onnx, **threads), vad.sil_pdf_ids)
-    # Small, and compared with thresholds: 16 bits would save nothing and move segments.
-    single = replace(loading, fp16=False, bf16=False)
-    network: FrameScorer = _network(directory, single, 0, frontend.output_size)
-    return network
 
 
 def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
@@ -221,7 +199,7 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
     raw = directory.config
     frontend = build_frontend(directory)
     tokenizer = build_tokenizer(directory)
-    network = _network(directory, options.load, tokenizer.vocab_size, frontend.output_size)
+    network = open_network(options, directory, tokenizer.vocab_size, frontend.output_size)
     frame_ms = frontend.config.frame_shift * frontend.config.lfr_n
     recognizer: AnyRecognizer
     if directory.model == ALIGNER_CLASS:
@@ -237,103 +215,3 @@ def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
         spaced = directory.model in TIMED_CLASSES
         recognizer = ParaformerRecognizer(network, frontend, tokenizer, spaced=spaced, frame_ms=frame_ms)
     return Loaded(name=options.model, path=directory.path, config=raw, recognizer=recognizer)
-
-
-def _network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_size: int) -> Any:
-    """The torch network of a directory with its weights, on its device, packed for inference."""
-    _require_torch(directory)
-    import torch
-
-    from funasr.nn.packed import prepare_for_inference
-    from funasr.nn.weights import initialize_weights, load_weights, unallocated
-
-    network_class = registry.lookup(registry.MODELS, directory.model)
-
-    def new() -> Any:
-        try:
-            return network_class.from_official(directory.config, vocab_size, input_size)
-        except FunASRError:
-            raise
-        except (ArithmeticError, RuntimeError, ValueError) as error:  # sizes that torch refuses
-            raise ModelFilesError(
-                f"{directory.path}: the settings make no {directory.model}: {error}"
-            ) from error
-
-    weights = directory.require_weights()
-    if loading.ignore_init_mismatch or loading.scope_map or loading.excludes:
-        network = new()
-        misfit = initialize_weights(network, weights, scope_map=loading.scope_map, excludes=loading.excludes)
-        _warn_of_random_parts((*misfit.missing, *misfit.misshapen), weights)
-    else:
-        with unallocated():  # nothing is initialized that the file replaces anyway
-            network = new()
-        load_weights(network, weights)
-    device = choose_device(loading.device if loading.ngpu else "cpu")
-    dtype = torch.float16 if loading.fp16 else torch.bfloat16 if loading.bf16 else torch.float32
-    if dtype == torch.float16 and device.type == "cpu":
-        logger.warning("fp16 is far slower than float32 on a cpu; computing in float32")
-        dtype = torch.float32
-    return prepare_for_inference(network, device=device, dtype=dtype)
-
-
-def _warn_of_random_parts(names: Sequence[str], weights: Path) -> None:
-    """Tensors of a network that no file gave a value: all that comes out of it is chance."""
-    if names:
-        parts = Counter(name.partition(".")[0] for name in names)
-        logger.warning(
-            "%d tensors of the network are not taken from %s and hold RANDOM values: %s. What it recognizes "
-            "means nothing unless it is trained; check excludes, scope_map and ignore_init_mismatch",
-            len(names),
-            weights,
-            ", ".join(f"{part} ({count})" for part, count in parts.items()),
-        )
-
-
-def choose_device(wanted: str) -> Any:
-    """`auto`, `cpu`, `cuda[:n]`, `mps` -> torch.device; one that is not there becomes cpu, with a warning.
-
-    Raises OptionError for a string that names no device.
-    """
-    import torch
-
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if wanted == "auto":
-        wanted = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-        logger.info("device 'auto' is %s", wanted)
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise OptionError(f"device is {wanted!r}; use 'auto', 'cpu', 'cuda', 'cuda:0' or 'mps'") from error
-    missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
-    if missing or not there.get(device.type, False):
-        logger.warning("device %r is not available here; using cpu", wanted)
-        return torch.device("cpu")
-    return device
-
-
-def _engine(directory: ModelDir, loading: LoadOptions) -> str:
-    if loading.engine != "auto":
-        return loading.engine
-    detector_graph = directory.model in VAD_CLASSES and directory.onnx is not None
-    return "onnx" if detector_graph and (directory.weights is None or not _has_torch()) else "torch"
-
-
-def _set_threads(count: int) -> None:
-    if _has_torch():
-        import torch
-
-        torch.set_num_threads(count)
-
-
-def _require_torch(directory: ModelDir) -> None:
-    if not _has_torch():
-        raise MissingDependencyError("torch", f"the model in {directory.path}", TORCH_COMMAND)
-
-
-def _has_torch() -> bool:
-    """Whether torch can be imported; asked before anything of ours that would import it."""
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True

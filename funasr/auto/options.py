@@ -34,12 +34,14 @@ class LoadOptions:
     ngpu: int = 1
     """0 forces cpu."""
     ncpu: int | None = None
-    """Threads of torch operators. Torch keeps one number a process; None leaves it alone."""
+    """Threads of a network. Torch keeps one number a process, which None leaves alone."""
     fp16: bool = False
     """Compute in 16 bits, on a GPU. Voice activity detectors stay float32."""
     bf16: bool = False
     engine: Literal["auto", "torch", "onnx"] = "auto"
-    """`auto`: torch where the weights and torch are there, else onnxruntime where a graph is."""
+    """`auto`: onnxruntime on a cpu where a graph is, and nothing asks for torch; else torch."""
+    quantize: bool = False
+    """Through onnxruntime: the graph with integer weights, model_quant.onnx."""
     init_param: str | Path | None = None
     """Another weight file than the model's own."""
     ignore_init_mismatch: bool = False

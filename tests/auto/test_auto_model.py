@@ -338,6 +338,6 @@ def test_an_input_of_no_known_form_is_refused(recognizer: AutoModel, nonsense: A
         recognizer.generate(input=nonsense)
 
 
-def test_an_engine_that_a_model_has_no_form_for_is_refused(models: Path) -> None:
-    with pytest.raises(OptionError, match="no onnxruntime form"):
+def test_an_engine_that_a_directory_has_no_graph_for_is_refused(models: Path) -> None:
+    with pytest.raises(ModelFilesError, match=r"no model\.onnx\. To make it: funasr-export"):
         AutoModel(model=str(models / "bicif"), engine="onnx")

@@ -85,24 +85,6 @@ def test_a_detector_stays_in_float32(models: Path, kind: str, monkeypatch: pytes
     assert seen == [torch.float32]
 
 
-@pytest.mark.parametrize(("ncpu", "told"), [(3, {"intra_op_num_threads": 3}), (None, {})])
-def test_onnxruntime_is_told_the_number_of_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ncpu: int | None, told: dict[str, int]
-) -> None:
-    import funasr_onnx.networks
-    import funasr_onnx.session
-
-    make_vad(tmp_path / "vad")
-    (tmp_path / "vad" / "model.onnx").write_bytes(b"graph")
-    heard: list[dict[str, int]] = []
-    monkeypatch.setattr(funasr_onnx.session, "OnnxSession", lambda path, **options: heard.append(options))
-    monkeypatch.setattr(funasr_onnx.networks, "FsmnVadScorer", lambda session, ids: object())
-
-    AutoModel(tmp_path / "vad", engine="onnx", ncpu=ncpu)
-
-    assert heard == [told]
-
-
 def test_a_rate_that_is_not_the_models_own_is_warned_of(
     models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
