@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from funasr.nn.dropout import Dropout, relu_dropout
 from funasr.nn.packed import linear_relu
 
 
@@ -55,10 +56,10 @@ class FeedForward(nn.Module):
         super().__init__()
         self.w_1 = nn.Linear(size, hidden)
         self.w_2 = nn.Linear(hidden, size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.w_2(self.dropout(linear_relu(self.w_1, x)))
+        y: Tensor = self.w_2(dropped_relu(self.w_1, x, self.dropout))
         return y
 
 
@@ -70,11 +71,16 @@ class NormedFeedForward(nn.Module):
         self.w_1 = nn.Linear(size, hidden)
         self.w_2 = nn.Linear(hidden, size, bias=False)
         self.norm = layer_norm(hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.w_2(self.norm(self.dropout(linear_relu(self.w_1, x))))
+        y: Tensor = self.w_2(self.norm(dropped_relu(self.w_1, x, self.dropout)))
         return y
+
+
+def dropped_relu(linear: nn.Module, x: Tensor, dropout: Dropout) -> Tensor:
+    """dropout(relu(linear(x))): fused with what is before it in inference, with what is behind in training."""
+    return relu_dropout(linear(x), dropout.p) if dropout.training else linear_relu(linear, x)
 
 
 def sinusoids(frames: int, depth: int, device: torch.device, start: int = 1) -> Tensor:
