@@ -5,6 +5,7 @@ Blocks run in a directory with a few recordings, and with the bundled models sta
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -20,19 +21,25 @@ import pytest
 import soundfile
 
 from funasr import hub, registry
-from funasr.bin import inference, live, manifest, train
+from funasr.bin import evaluate, inference, live, manifest, train
 from funasr.config import parse_overrides
 from tests.tiny_models import make_campplus, make_ct_punc, make_paraformer
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])
+PAGES = sorted(
+    [page for folder in ("", "docs", "data") for page in (ROOT / folder).glob("*.md")]
+    + list((ROOT / "examples").rglob("*.md"))
+)
 FENCES = {"python", "sh", "console", "text", "mermaid"}
 STAND_INS = {"paraformer-zh": "bundled-paraformer-words-en", "fsmn-vad": "bundled-fsmn-vad-small"}
+SECTIONS = ("train_conf", "dataset_conf", "optim_conf", "scheduler_conf")
+"""Of a recipe: what a shown command may change."""
 PROGRAMS = {
     "funasr": inference.main,
     "scp2jsonl": manifest.scp2jsonl,
     "jsonl2scp": manifest.jsonl2scp,
     "funasr-live": live.main,
+    "funasr-eval": evaluate.main,
 }
 
 
@@ -84,6 +91,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "meeting.mp3", np.concatenate([sound, sound]), rate)
     (folder / "wav.scp").write_text("utt1 a.wav\nutt2 b.mp3\n")
     (folder / "text.txt").write_text("utt1 seven zero four\nutt2 stop\n")
+    lines = [{"key": "utt1", "source": "a.wav", "target": "seven"}, {"source": "b.mp3", "target": "stop"}]
+    (folder / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     make_ct_punc(folder / "ct-punc")
     make_paraformer(folder / "paraformer-zh-streaming", "ParaformerStreaming")
     make_campplus(folder / "cam++")
@@ -136,7 +145,10 @@ def test_every_block_says_what_it_is() -> None:
 def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     for line in lines_of(block):
-        program, *arguments = shlex.split(line, comments=True)
+        words = shlex.split(line, comments=True)
+        while re.fullmatch(r"\w+=.*", words[0]):  # a variable for this command
+            words.pop(0)
+        program, *arguments = words
         if program == "make":
             assert set(arguments) <= targets, line
         elif Path(program).name == "funasr":
@@ -144,7 +156,12 @@ def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
         elif program == "funasr-live":
             live._parser().parse_args(arguments)
         elif program == "funasr-train":
-            assert set(parse_overrides(arguments)) <= {"model", *train.REQUIRED}, line
+            settings = [argument for argument in arguments if argument.startswith("++")]
+            assert set(parse_overrides(settings)) <= {"model", *train.REQUIRED, *SECTIONS}, line
+        elif program in PROGRAMS:
+            parse_overrides([argument for argument in arguments if not argument.startswith("--")])
+        elif program == "bash":
+            assert (ROOT / arguments[0]).is_file(), line
         elif program == "python":
             assert (ROOT / arguments[0]).is_file(), line
         elif program.startswith("scripts/"):
