@@ -7,6 +7,7 @@ of the model (DDP), or a share of each weight (FSDP2). Checkpoints are whole in 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -134,6 +135,8 @@ class Team:
         if shard:
             _shard(learner, optimizer, ranks)
         else:
+            # Of depthwise convolutions, whose gradients have strides of their own: a copy, and no fault.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             self._training = DistributedDataParallel(
                 learner, find_unused_parameters=find_unused_parameters, gradient_as_bucket_view=True
             )

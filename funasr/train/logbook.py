@@ -93,6 +93,11 @@ class Stopwatch:
             self._sums[phase] += seconds
 
     @property
+    def totals(self) -> Mapping[str, float]:
+        """Seconds of all batches so far, by phase."""
+        return self._sums
+
+    @property
     def seconds(self) -> float:
         """Of all batches so far."""
         return self._sums["total_time"]

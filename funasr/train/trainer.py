@@ -270,7 +270,7 @@ class Trainer:
             if kind in values:
                 table[name] = values[kind]
         place = self._place(len(dealt), len(dealt))
-        self.logbook.validation(place, self.updater.rate, values, watch.last)
+        self.logbook.validation(place, self.updater.rate, values, watch.totals)
         self.updater.validated(values.get("loss"))
         if self._on_validated is not None:
             self._on_validated(self.progress)

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from funasr.errors import FunASRError
 from funasr.train.config import TrainConfig
 from funasr.train.distributed import Ranks
+from funasr.train.optim import advance
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,7 @@ class Updater:
         if finite:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            if not isinstance(self.scheduler, ReduceLROnPlateau):
-                self.scheduler.step()
+            advance(self.scheduler)
         else:
             self._tell(batch_total, faults)
             if self.scaler.is_enabled():
