@@ -34,6 +34,7 @@ EXPORTS: dict[str, Entry] = {
     "BiCifParaformer": "funasr.models.paraformer.export:graphs",
     "SeacoParaformer": "funasr.models.paraformer.export:graphs",
     "ContextualParaformer": "funasr.models.paraformer.export:graphs",
+    "ParaformerStreaming": "funasr.models.paraformer.export_online:graphs",
     "SenseVoiceSmall": "funasr.models.sense_voice.export:graphs",
     "MonotonicAligner": "funasr.models.aligner.export:graphs",
     "FsmnVADStreaming": "funasr.models.fsmn_vad.export:graphs",

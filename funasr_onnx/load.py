@@ -16,6 +16,7 @@ NETWORKS = {
     "BiCifParaformer": "funasr_onnx.acoustic:OnnxParaformer",
     "SeacoParaformer": "funasr_onnx.acoustic:OnnxParaformer",
     "ContextualParaformer": "funasr_onnx.acoustic:OnnxParaformer",
+    "ParaformerStreaming": "funasr_onnx.streaming:OnnxParaformerStreaming",
     "SenseVoiceSmall": "funasr_onnx.ctc:OnnxSenseVoice",
     "MonotonicAligner": "funasr_onnx.aligner:OnnxAligner",
     "FsmnVADStreaming": "funasr_onnx.networks:FsmnVadScorer",

@@ -42,8 +42,10 @@ class OnnxSession:
             one.name: list(one.shape) for one in self._session.get_inputs()
         }
         """Input name -> shape; an axis of any length is a name or None."""
-        self.optional_inputs = tuple(one.name for one in self._session.get_overridable_initializers())
-        """Inputs that may be left out."""
+        self.optional_inputs: dict[str, list[int | str | None]] = {
+            one.name: list(one.shape) for one in self._session.get_overridable_initializers()
+        }
+        """Inputs that may be left out, and their shapes."""
         self.output_shapes: dict[str, list[int | str | None]] = {
             one.name: list(one.shape) for one in self._session.get_outputs()
         }

@@ -160,7 +160,7 @@ def walk(
 
     def heard(*arguments: Any) -> Any:
         out = encode(*arguments)
-        memory.append(out[0].numpy())
+        memory.append(out[0][0].numpy())
         return out
 
     def said(hidden: Any) -> Any:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -153,41 +151,6 @@ class CifPredictorV3(CifPredictorV2):
             logits = self.cif_output2(hidden).squeeze(-1)
             alphas = F.relu(logits.sigmoid() * self.config.smooth_factor2 - self.config.noise_threshold2)
             return alphas * frame_mask(fine_lengths, alphas.shape[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Fired:
-    """What integrate-and-fire makes of the weights of one chunk."""
-
-    shares: NDArray[np.float32]
-    """(U + 1, T) the part of each frame that is each token's; the last row is what is left for the next."""
-    ends: NDArray[np.float32]
-    """(U,) where each token fired: frame, and the part of it that was needed."""
-    rest: float
-    """Weight of the last row."""
-
-
-def fire(alphas: NDArray[np.float32]) -> Fired:
-    """(T,) weights, the first of them what the chunk before left -> tokens.
-
-    Frame by frame in float32, as upstream: whether a sum that only just reaches 1 fires depends on its order.
-    """
-    shares = np.zeros((len(alphas) + 1, len(alphas)), dtype=np.float32)
-    ends: list[float] = []
-    one = np.float32(1.0)
-    held = np.float32(0.0)
-    for frame, alpha in enumerate(alphas):
-        token = len(ends)
-        total = held + alpha
-        if total < one:
-            shares[token, frame] = alpha
-            held = total
-        else:
-            shares[token, frame] = one - held
-            ends.append(frame + float(one - held) / float(alpha))
-            held = total - one
-            shares[token + 1, frame] = held
-    return Fired(shares[: len(ends) + 1], np.array(ends, dtype=np.float32), float(held))
 
 
 def running_sum(alphas: Tensor) -> Tensor:

@@ -123,8 +123,12 @@ class FsmnBlock(nn.Conv1d):
     def slide(self, seen: Tensor) -> Tensor:
         """seen (B, K - 1 + T, D) -> (B, T, D): what `forward` makes of it, the other way round.
 
-        Of a few frames the products are written out and added up: a third of the convolution's time.
+        Of a few frames the products are written out and added up: a third of the convolution's time. A graph
+        has it as images of one row, of which onnxruntime has faster kernels.
         """
+        if torch.onnx.is_in_onnx_export():
+            row = F.conv2d(seen.transpose(1, 2).unsqueeze(2), self.weight.unsqueeze(2), groups=self.groups)
+            return row.squeeze(2).transpose(1, 2)
         taps = self.kernel_size[0]
         batch, size, width = len(seen), seen.shape[1] - taps + 1, seen.shape[2]
         if batch * size > SHORT or seen.dtype != torch.float32:
@@ -155,20 +159,23 @@ class SanmAttention(nn.Module):
         out: Tensor = self.linear_out(seen) + memory
         return out
 
-    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
-        """A window of a stream that looks back: x (B, T, in) -> (B, T, D).
+    def step(
+        self, x: Tensor, past: Tensor, hidden: Tensor | None, frames: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A window of a stream that looks back: x (B, T, in) -> (B, T, D), and its keys and values.
 
-        past (2, B, N + T, D): keys and values of N frames before; those of the window are written behind
-        them. hidden (B, 1, 1, N + T) is added to scores. The convolution does not look out of the window.
+        past (B, 2 heads, N, D / heads): keys and values of N frames before; those of the window are of the
+        same form. hidden (B, 1, 1, N + T) is added to scores; frames (B, T, 1) is 0 where the window is
+        padding. The convolution does not look out of the window.
         """
-        query, key, value = self.linear_q_k_v(x).split(self.size, dim=-1)
-        block = self.fsmn_block
+        projected = self.linear_q_k_v(x)
+        value, block = projected[..., 2 * self.size :], self.fsmn_block
+        if frames is not None:
+            value = value * frames
         memory = block.slide(F.pad(value, (0, 0, block.left, block.right))) + value
-        start = past.shape[2] - x.shape[1]
-        past[0, :, start:] = key
-        past[1, :, start:] = value
-        out: Tensor = self.linear_out(look(query, past[0], past[1], self.heads, hidden)) + memory
-        return out
+        query, seen = torch.split(split_heads(projected, 3 * self.heads), [self.heads, 2 * self.heads], dim=1)
+        out: Tensor = self.linear_out(look(query, torch.cat([past, seen], dim=2), hidden)) + memory
+        return out, seen
 
 
 def attend(
@@ -209,13 +216,32 @@ def _attend_some(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, dropout: 
     return torch.bmm(share.to(values.dtype), values).view(batch, heads, size, width)
 
 
-def look(query: Tensor, key: Tensor, value: Tensor, heads: int, hidden: Tensor | None) -> Tensor:
-    """`attend` at inference: query (B, U, D), key and value (B, T, D) -> (B, U, D).
+def look(query: Tensor, seen: Tensor, hidden: Tensor | None) -> Tensor:
+    """`attend` of a stream: query (B, heads, U, d), seen (B, 2 heads, N, d) keys and values -> (B, U, D).
 
-    hidden (B, 1, 1, T) is added to scores.
+    hidden (B, 1, 1, N) is added to scores.
     """
-    q, k, v = (split_heads(x, heads) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=hidden).transpose(1, 2).flatten(2)
+    heads, width = int(query.shape[1]), int(query.shape[3])
+    key, value = torch.split(seen, heads, dim=1)
+    if torch.onnx.is_in_onnx_export():
+        # The exporter spells the fused operator out in more steps, and onnxruntime runs each of them.
+        scores = query @ key.transpose(-1, -2) * width**-0.5
+        found: Tensor = (scores if hidden is None else scores + hidden).softmax(dim=-1) @ value
+    else:
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
+    return found.transpose(1, 2).reshape(query.shape[0], -1, heads * width)
+
+
+def hide(sizes: Tensor, past: int, lengths: Tensor, size: int) -> Tensor:
+    """What is added to scores where rows remember `sizes` (B,) of the last `past` frames -> (B, 1, 1, N + T).
+
+    And where `lengths` (B,) of the `size` frames of their windows are real. Not infinite: a row of nothing
+    would be all NaN.
+    """
+    device = sizes.device
+    old = torch.arange(past, device=device)[None, :] < past - sizes.expand_as(lengths)[:, None]
+    padding = torch.arange(size, device=device)[None, :] >= lengths[:, None]
+    return (torch.cat([old, padding], dim=1) * -10000.0)[:, None, None, :]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -251,12 +277,14 @@ class SanmEncoderLayer(nn.Module):
         y: Tensor = x + self.dropout(self.feed_forward(self.norm2(x)))
         return y
 
-    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
-        """A window of a stream: x (B, T, in) -> (B, T, D). `past` and `hidden` as `SanmAttention.step`."""
-        heard = self.self_attn.step(self.norm1(x), past, hidden)
+    def step(
+        self, x: Tensor, past: Tensor, hidden: Tensor | None, frames: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A window of a stream: x (B, T, in) -> (B, T, D), keys and values; all as `SanmAttention.step`."""
+        heard, seen = self.self_attn.step(self.norm1(x), past, hidden, frames)
         x = x + heard if self.residual else heard
         y: Tensor = x + self.feed_forward(self.norm2(x))
-        return y
+        return y, seen
 
 
 class SanmEncoder(nn.Module):
@@ -281,16 +309,20 @@ class SanmEncoder(nn.Module):
         out: Tensor = self.after_norm(x)
         return out
 
-    def step(self, x: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
-        """A window of a stream: x (B, T, in), already `enter`ed -> (B, T, D).
+    def step(
+        self, x: Tensor, past: Tensor, hidden: Tensor | None, frames: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A window of a stream: x (B, T, in), already `enter`ed -> (B, T, D), and its keys and values.
 
-        past (layers, 2, B, N + T, D) and hidden (B, 1, 1, N + T) as `SanmAttention.step` has them.
+        past (layers, B, 2 heads, N, d), hidden (B, 1, 1, N + T) and frames (B, T, 1) as `SanmAttention.step`
+        has them.
         """
-        for layer, seen in zip((*self.encoders0, *self.encoders), past, strict=True):
+        seen = []
+        for layer, before in zip((*self.encoders0, *self.encoders), past.unbind(), strict=True):
             assert isinstance(layer, SanmEncoderLayer)
-            x = layer.step(x, seen, hidden)
-        out: Tensor = self.after_norm(x)
-        return out
+            x, keys = layer.step(x, before, hidden, frames)
+            seen.append(keys)
+        return self.after_norm(x), torch.stack(seen)
 
     def enter(self, x: Tensor, start: int | Tensor = 1) -> Tensor:
         """Scale the features and add the position encoding, frame 0 of `x` being position `start`.

@@ -16,7 +16,6 @@ from funasr.nn.cif import (
     CifPredictorConfig,
     CifPredictorV2,
     CifPredictorV3,
-    fire,
     overlaps,
     token_bounds,
     weigh,
@@ -137,46 +136,3 @@ def test_fine_weights_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
 def test_other_thresholds_than_one_are_refused() -> None:
     with pytest.raises(ModelFilesError, match=r"0\.5"):
         CifPredictorConfig(threshold=0.5)
-
-
-def test_a_chunk_fires_where_the_weights_sum_to_one_and_hands_on_what_is_left() -> None:
-    fired = fire(np.array([0.4, 0.4, 0.4, 0.1, 0.8], dtype=np.float32))
-
-    expected = [
-        [0.4, 0.4, 0.2, 0.0, 0.0],
-        [0.0, 0.0, 0.2, 0.1, 0.7],
-        [0.0, 0.0, 0.0, 0.0, 0.1],  # the token that has not fired
-    ]
-    np.testing.assert_allclose(fired.shares, expected, atol=1e-6)
-    np.testing.assert_allclose(fired.ends, [2.5, 4 + 7 / 8], atol=1e-6)  # 0.2 of 0.4, and 0.7 of 0.8
-    assert fired.rest == pytest.approx(0.1, abs=1e-6)
-
-
-def test_a_chunk_of_no_weight_hands_on_what_it_was_given() -> None:
-    fired = fire(np.array([0.75, 0.0, 0.0], dtype=np.float32))
-
-    np.testing.assert_array_equal(fired.shares, [[0.75, 0, 0]])
-    assert (fired.ends.tolist(), fired.rest) == ([], 0.75)
-
-
-@given(
-    st.lists(st.floats(0, 1, width=32), min_size=1, max_size=60),
-    st.lists(st.integers(0, 60), max_size=5),
-)
-@settings(deadline=None, max_examples=100)
-def test_chunks_fire_as_all_frames_at_once_do(weights: list[float], cuts: list[int]) -> None:
-    alphas = np.array(weights, dtype=np.float32)
-    whole = fire(np.concatenate([np.zeros(1, dtype=np.float32), alphas]))
-
-    ends: list[float] = []
-    carry, start = 0.0, 0
-    for stop in [*sorted(min(cut, len(alphas)) for cut in cuts), len(alphas)]:
-        part = fire(np.concatenate([np.array([carry], dtype=np.float32), alphas[start:stop]]))
-        ends += (part.ends + start).tolist()
-        carry, start = part.rest, stop
-
-    np.testing.assert_allclose(ends, whole.ends, atol=1e-4)
-    assert carry == whole.rest
-    np.testing.assert_allclose(whole.shares[:-1].sum(axis=1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(whole.shares.sum(axis=0)[1:], alphas, atol=1e-6)
-    assert (np.diff(whole.ends) >= 0).all()

@@ -78,7 +78,7 @@ class TokenMemory(nn.Module):
         seen = torch.cat([past, x], dim=1)
         memory = self.fsmn_block.slide(seen) + x
         kept = counts[:, None] + torch.arange(past.shape[1], device=x.device)
-        return memory, seen[torch.arange(len(x), device=x.device)[:, None], kept]
+        return memory, seen.gather(1, kept[..., None].expand_as(past))
 
 
 class CrossAttention(nn.Module):
@@ -98,18 +98,15 @@ class CrossAttention(nn.Module):
         out: Tensor = self.linear_out(attend(self.linear_q(x), key, value, self.heads, padding, dropout))
         return out
 
-    def step(self, x: Tensor, memory: Tensor, past: Tensor, hidden: Tensor | None) -> Tensor:
-        """Tokens of a stream: x (B, U, D), memory (B, T, D) -> (B, U, D).
+    def step(self, x: Tensor, memory: Tensor, past: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Tokens of a stream: x (B, U, D), memory (B, T, D) -> (B, U, D), and keys and values of `memory`.
 
-        past (2, B, N + T, D): keys and values of N frames heard before; those of `memory` are written behind
-        them. hidden (B, 1, 1, N + T) is added to scores.
+        past (B, 2 heads, N, d): those of N frames heard before. hidden (B, 1, 1, N + T) is added to scores.
         """
-        key, value = self.linear_k_v(memory).split(self.size, dim=-1)
-        start = past.shape[2] - memory.shape[1]
-        past[0, :, start:] = key
-        past[1, :, start:] = value
-        out: Tensor = self.linear_out(look(self.linear_q(x), past[0], past[1], self.heads, hidden))
-        return out
+        seen = split_heads(self.linear_k_v(memory), 2 * self.heads)
+        query = split_heads(self.linear_q(x), self.heads)
+        out: Tensor = self.linear_out(look(query, torch.cat([past, seen], dim=2), hidden))
+        return out, seen
 
     def weights(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """The attention itself: x (B, U, D), memory (B, N, D) -> (B, heads, U, N)."""
@@ -150,15 +147,16 @@ class DecoderLayer(nn.Module):
 
     def step(
         self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens of a stream: x (B, U, D) -> (B, U, D), and the next `spoken`.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens of a stream: x (B, U, D) -> (B, U, D), the next `spoken`, keys and values of `memory`.
 
         spoken (B, K - 1, D) and counts (B,) as `TokenMemory.step`, the others as `CrossAttention.step`.
         """
         assert self.src_attn is not None
         y, spoken = self.self_attn.step(self.norm2(self.feed_forward(self.norm1(x))), spoken, counts)
         x = x + y
-        return x + self.src_attn.step(self.norm3(x), memory, heard, hidden), spoken
+        found, seen = self.src_attn.step(self.norm3(x), memory, heard, hidden)
+        return x + found, spoken, seen
 
     def gather(self, x: Tensor, tokens: Padding | None) -> Tensor:
         """The first two steps. Their shared way around is one: it skips the feed-forward layer as well."""
@@ -206,18 +204,20 @@ class ParaformerDecoder(nn.Module):
 
     def step(
         self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Tokens of a stream: x (B, U, D) -> hidden (B, U, D), and the next `spoken`.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens of a stream: x (B, U, D) -> hidden (B, U, D), the next `spoken`, and keys and values of
+        `memory`.
 
-        spoken (layers, B, K - 1, D), counts (B,), memory (B, T, D), heard (layers, 2, B, N + T, D) and hidden
-        (B, 1, 1, N + T) as `DecoderLayer.step` has them.
+        spoken (layers, B, K - 1, D), counts (B,), memory (B, T, D), heard (layers, B, 2 heads, N, d) and
+        hidden (B, 1, 1, N + T) as `DecoderLayer.step` has them.
         """
-        after = []
-        for layer, said, seen in zip(self.decoders, spoken, heard, strict=True):
+        after, seen = [], []
+        for layer, said, before in zip(self.decoders, spoken.unbind(), heard.unbind(), strict=True):
             assert isinstance(layer, DecoderLayer)
-            x, said = layer.step(x, said, counts, memory, seen, hidden)
+            x, said, keys = layer.step(x, said, counts, memory, before, hidden)
             after.append(said)
-        return self.finish(x), torch.stack(after)
+            seen.append(keys)
+        return self.finish(x), torch.stack(after), torch.stack(seen)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the last layer that looks around: (B, U, D) -> hidden (B, U, D)."""
