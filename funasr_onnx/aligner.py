@@ -17,7 +17,7 @@ class OnnxAligner:
     """Immutable: any number of threads may call one."""
 
     def __init__(self, session: OnnxSession, upsample_rate: int) -> None:
-        """`upsample_rate`: R, weights in a feature frame. Raises ModelFilesError for a graph of another kind."""
+        """`upsample_rate`: R, weights in a frame. Raises ModelFilesError for a graph of another kind."""
         self._session = session
         self._rate = upsample_rate
         shapes = session.input_shapes
@@ -33,8 +33,8 @@ class OnnxAligner:
         rate = section(model.config, "predictor_conf").get("upsample_times")
         if not isinstance(rate, int):
             raise ModelFilesError(
-                f"{model.path}: config.yaml has predictor_conf.upsample_times {rate!r}; it must be the number "
-                "of weights in a frame, 3 in released models"
+                f"{model.path}: config.yaml has predictor_conf.upsample_times {rate!r}; it must be the "
+                "number of weights in a frame, 3 in released models"
             )
         return cls(graphs.open("model"), rate)
 

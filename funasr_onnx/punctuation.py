@@ -20,7 +20,8 @@ class OnnxPunctuation:
         shapes = session.input_shapes
         if not {"inputs", "text_lengths"} <= set(shapes) or "logits" not in session.output_names:
             raise ModelFilesError(
-                f"{session.path} has the inputs {', '.join(shapes)}: a CT-Transformer has inputs, text_lengths"
+                f"{session.path} has the inputs {', '.join(shapes)}: a CT-Transformer has inputs and "
+                "text_lengths"
             )
         self._live = "vad_masks" in shapes
         # Upstream's graph of live texts takes one at a time, ours any number.

@@ -1,4 +1,4 @@
-"""MonotonicAligner as a graph: `speech`, `speech_lengths` -> `us_alphas`. Names ours; upstream exports none."""
+"""MonotonicAligner as a graph, `speech`, `speech_lengths` -> `us_alphas`. Upstream exports none."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from funasr.nn.graph import Graph
 
 
 def graphs(network: Campplus) -> list[Graph]:
-    """One graph, of the form for inference: no normalisation is left in it, and its products are of matrices."""
+    """One graph, of the form for inference: no normalisation is left in it."""
     # Longer than a stretch of the context masks, so that the graph has what long speech needs.
     frames = 5 * SEGMENT_FRAMES
     return [

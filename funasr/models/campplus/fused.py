@@ -129,7 +129,7 @@ class _Stretches:
     """The S stretches of SEGMENT_FRAMES frames that T frames have."""
 
     shares: Tensor
-    """(S, T) what each frame adds to each context: its share of the mean over all, and of that of a stretch."""
+    """(S, T) what each frame adds to each context: its part in the mean of all, and of the stretch."""
     of_frame: Tensor | None
     """(T,) the stretch of each frame; None for speech of one."""
 
@@ -197,7 +197,7 @@ class _FusedDenseLayer(nn.Module):
 
 
 class _Neighbours(nn.Module):
-    """A convolution of three frames, as one product for all of them, and their sum: (B, T, C) -> (B, T, G)."""
+    """A convolution of three frames, as one product for all, and their sum: (B, T, C) -> (B, T, G)."""
 
     def __init__(self, conv: nn.Conv1d) -> None:
         super().__init__()
@@ -217,8 +217,8 @@ class _Neighbours(nn.Module):
 class _RectifiedLinear(nn.Module):
     """A normalisation, ReLU and a linear layer: a(relu(x * s + t)) + b is a * s (max(x, -t / s)) + a(t) + b.
 
-    So of the long rows of a dense block nothing but the greater of two numbers has to be worked out. Where s is
-    negative it is the lesser, and where it is zero the number is no matter.
+    So of the long rows of a dense block nothing but the greater of two numbers has to be worked out. Where s
+    is negative it is the lesser, and where it is zero the number is no matter.
     """
 
     floor: Tensor

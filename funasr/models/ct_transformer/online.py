@@ -22,7 +22,7 @@ class SanmVadEncoder(SanmEncoder):
     def look(self, words: Tensor, lengths: Tensor, hidden: Tensor, hidden_last: Tensor) -> Tensor:
         """words (B, T, D), lengths (B,) -> hidden (B, T, D).
 
-        hidden (B or 1, T, T) bool, True where row must not see column; hidden_last the same for the last layer.
+        hidden (B or 1, T, T) bool, True where row must not see column; hidden_last is that of the last layer.
         """
         x = self.enter(words)
         padding = Padding.of(lengths, words.shape[1], x.dtype)

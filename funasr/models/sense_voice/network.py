@@ -82,7 +82,7 @@ class SenseVoiceSmall(nn.Module):
 
         `padded=False` says that every row fills T.
         """
-        asked = self.embed(queries).to(features.dtype).expand(len(features), -1, -1)
+        asked = self.embed(queries).to(features.dtype).expand(features.shape[0], -1, -1)
         x = torch.cat([asked, features], dim=1)
         dtype = self.encoder.after_norm.weight.dtype
         padding = Padding.of(lengths + queries.shape[-1], x.shape[1], dtype) if padded else None
