@@ -50,8 +50,8 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TestSet:
-    """What a test list holds."""
+class Listed:
+    """What test lists hold."""
 
     references: tuple[Reference, ...]
     faults: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class TestSet:
 
 def read_test_set(
     data: Sequence[str | Path], *, text: str | Path | None = None, beside: Path | None = None
-) -> TestSet:
+) -> Listed:
     """`["test.jsonl", ...]` (or files that list some), or `["wav.scp"]` and a `text` with the same keys.
 
     A relative path of a sound starts at the working directory or, where there is no such file, at `beside`
@@ -96,7 +96,7 @@ def read_test_set(
     if not references:
         said = "; ".join(faults[:3]) or "there are no lines"
         raise InputError(f"{', '.join(map(str, data))}: nothing to evaluate with: {said}")
-    return TestSet(references=tuple(references), faults=tuple(faults))
+    return Listed(references=tuple(references), faults=tuple(faults))
 
 
 def _found(source: str, *folders: Path | None) -> str:

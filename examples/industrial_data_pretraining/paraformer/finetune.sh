@@ -42,7 +42,7 @@ master_port=${MASTER_PORT:-26669}
 unset WORLD_SIZE RANK
 
 # The run. For a large model and hours of sound, the usual values stand behind each.
-max_epoch=${max_epoch:-15}           # 50
+max_epoch=${max_epoch:-10}           # 50
 batch_size=${batch_size:-3000}       # 6000: frames of 10 ms in a batch, padding included
 lr=${lr:-0.0005}                     # 0.0002
 warmup_steps=${warmup_steps:-30}     # 30000: updates until the rate is reached
