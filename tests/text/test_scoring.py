@@ -54,16 +54,6 @@ def test_a_rate_by_hand() -> None:
 
     shown = " ".join(f"{s.reference or '-'}{s.heard or '-'}" for s in steps)
     assert shown == "aa b- cc dy ee ff -x gg -h"
-        "aa",
-        "b-",
-        "cc",
-        "dy",
-        "ee",
-        "ff",
-        "-x",
-        "gg",
-        "-h",
-    ]
     assert [s.operation for s in steps if s.reference != s.heard] == [
         "delete",
         "substitute",
