@@ -5,48 +5,44 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from funasr import hub, registry
 from funasr.aliases import find_alias
 from funasr.auto.engine import open_network
 from funasr.auto.options import AutoModelOptions
 from funasr.config import section
-from funasr.errors import ModelFilesError, OptionError
+from funasr.errors import OptionError
 from funasr.features.config import FrontendConfig
-from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 from funasr.pipeline.engine import StepEngine
-from funasr.speakers.thresholds import Thresholds
 from funasr.stages.aligner import Aligner
+from funasr.stages.assembly import (
+    STREAMING_CLASS,
+    AnyRecognizer,
+    build_aligner,
+    build_detector,
+    build_encoder,
+    build_punctuator,
+    build_recognizer,
+)
+from funasr.stages.assembly import build_frontend as build_frontend
+from funasr.stages.assembly import build_tokenizer as build_tokenizer
 from funasr.stages.detector import Detector
-from funasr.stages.paraformer import ParaformerRecognizer
 from funasr.stages.punctuation import Punctuator
-from funasr.stages.sense_voice import SenseVoiceRecognizer
 from funasr.stages.silero import SileroOptions
 from funasr.stages.speaker import SpeakerEncoder
-from funasr.stages.streaming import ParaformerStreamer
-from funasr.stages.vad import SpeechDetector
-from funasr.text.marks import MarkTable
-from funasr.text.tokenizer import SentencepieceTokenizer, Tokenizer, open_tokenizer
-from funasr.text.words import JiebaSplitter, Split, WordVocabulary, split_words
 from funasr.vad.options import VadOptions
 
 logger = logging.getLogger(__name__)
 
 VAD_CLASSES = frozenset({"FsmnVADStreaming", "FsmnVAD"})
 PUNC_CLASSES = frozenset({"CTTransformer", "CTTransformerStreaming"})
-TIMED_CLASSES = frozenset({"BiCifParaformer", "SeacoParaformer"})
 SPEAKER_CLASSES = frozenset({"CAMPPlus", "ERes2NetV2"})
-SENSE_VOICE_CLASS = "SenseVoiceSmall"
-STREAMING_CLASS = "ParaformerStreaming"
 ALIGNER_CLASS = "MonotonicAligner"
 SILERO_NAMES = frozenset({"silero-vad", "silero_vad"})
-WORDS_OF_CHARACTER_MODELS = 300_000
-"""A larger vocabulary has Chinese words, which need a dictionary to be found."""
-
-AnyRecognizer: TypeAlias = ParaformerRecognizer | SenseVoiceRecognizer | ParaformerStreamer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +82,20 @@ def load(options: AutoModelOptions) -> Loaded:
     _warn_of_another_rate(options, directory)
     if directory.model in VAD_CLASSES:
         return _load_detector(options, directory)
+    network = partial(open_network, options, directory)
     if directory.model in PUNC_CLASSES:
-        return _load_punctuator(options, directory)
+        punctuator = build_punctuator(directory, network, name=options.model)
+        return _loaded(options, directory, punctuator=punctuator)
     if directory.model in SPEAKER_CLASSES:
-        return _load_encoder(options, directory)
-    return _load_recognizer(options, directory)
+        return _loaded(options, directory, encoder=build_encoder(directory, network))
+    _refuse_options_of_detectors(options)
+    if directory.model == ALIGNER_CLASS:
+        return _loaded(options, directory, aligner=build_aligner(directory, network))
+    if directory.model == STREAMING_CLASS:
+        # The chunks of streams that live at once are served together.
+        recognizer = build_recognizer(directory, lambda *widths: StepEngine(network(*widths)))
+        return _loaded(options, directory, recognizer=recognizer)
+    return _loaded(options, directory, recognizer=build_recognizer(directory, network))
 
 
 def _overrides(options: AutoModelOptions) -> dict[str, Any]:
@@ -115,40 +120,12 @@ def _warn_of_another_rate(options: AutoModelOptions, directory: ModelDir) -> Non
         )
 
 
-def build_frontend(directory: ModelDir) -> WavFrontend:
-    """The front end that a model's settings name.
-
-    Raises ModelFilesError for settings that describe none, ModelNotFoundError for a name nobody knows.
-    """
-    name = directory.config.get("frontend") or "WavFrontend"
-    if not isinstance(name, str):
-        raise ModelFilesError(f"config.yaml: frontend is {name!r}, not the name of a class")
-    frontend: WavFrontend = registry.lookup(
-        registry.FRONTENDS, name, "front end", "frontend_classes"
-    ).from_official(section(directory.config, "frontend_conf"), directory.cmvn)
-    return frontend
-
-
-def build_tokenizer(directory: ModelDir) -> Tokenizer:
-    """The tokenizer that a model's settings name. Raises ModelFilesError where its files are missing."""
-    return open_tokenizer(
-        str(directory.config.get("tokenizer") or "CharTokenizer"),
-        section(directory.config, "tokenizer_conf"),
-        token_list=directory.tokens,
-        seg_dict=directory.seg_dict,
-        bpe_model=directory.bpe_model,
-    )
-
-
 def _load_detector(options: AutoModelOptions, directory: ModelDir) -> Loaded:
-    raw = directory.config
-    vad = VadOptions.from_official(section(raw, "model_conf")).override(options.call.vad)
-    frontend = build_frontend(directory)
+    vad = VadOptions.from_official(section(directory.config, "model_conf")).override(options.call.vad)
     # Small, and compared with thresholds: 16 bits would save nothing and move segments.
     single = replace(options, load=replace(options.load, fp16=False, bf16=False))
-    scorer = open_network(single, directory, 0, frontend.output_size)
-    detector = SpeechDetector(scorer, frontend, vad)
-    return Loaded(name=options.model, path=directory.path, config=raw, detector=detector)
+    detector = build_detector(directory, partial(open_network, single, directory), vad)
+    return _loaded(options, directory, detector=detector)
 
 
 def _load_silero(options: AutoModelOptions) -> Loaded:
@@ -160,58 +137,14 @@ def _load_silero(options: AutoModelOptions) -> Loaded:
     return Loaded(name=options.model, path=None, config={}, detector=detector)
 
 
-def _load_encoder(options: AutoModelOptions, directory: ModelDir) -> Loaded:
-    # The front end that the settings name is not the one the model was trained with: see SpeakerEncoder.
-    thresholds = Thresholds.from_config(directory.config)
-    encoder = SpeakerEncoder(open_network(options, directory, 0, 0), thresholds=thresholds)
-    return Loaded(name=options.model, path=directory.path, config=directory.config, encoder=encoder)
-
-
-def _load_punctuator(options: AutoModelOptions, directory: ModelDir) -> Loaded:
-    raw = directory.config
-    conf = section(raw, "tokenizer_conf")
-    vocabulary = WordVocabulary.from_file(
-        directory.require_tokens(), unk_symbol=str(conf.get("unk_symbol", "<unk>"))
-    )
-    live = directory.model == "CTTransformerStreaming"
-    split: Split = split_words
-    if directory.jieba_usr_dict is not None and not live:
-        split = JiebaSplitter(directory.jieba_usr_dict)
-    elif len(vocabulary) > WORDS_OF_CHARACTER_MODELS:
-        logger.warning(
-            "%s has no jieba_usr_dict, so Chinese is read by character; the model on ModelScope brings one, "
-            "reads words, and sets other marks",
-            options.model,
-        )
-    network = open_network(options, directory, len(vocabulary), 0)
-    marks = MarkTable.from_official(section(raw, "model_conf"))
-    punctuator = Punctuator(network, vocabulary, marks, split=split, live=live)
-    return Loaded(name=options.model, path=directory.path, config=raw, punctuator=punctuator)
-
-
-def _load_recognizer(options: AutoModelOptions, directory: ModelDir) -> Loaded:
+def _refuse_options_of_detectors(options: AutoModelOptions) -> None:
     if options.call.vad:
         name = next(iter(options.call.vad))
         raise OptionError(
             f"{name!r} is an option of a voice activity detector, and {options.model!r} is none. "
             f"Give it to the detector: vad_model='fsmn-vad', vad_kwargs={{{name!r}: ...}}"
         )
-    raw = directory.config
-    frontend = build_frontend(directory)
-    tokenizer = build_tokenizer(directory)
-    network = open_network(options, directory, tokenizer.vocab_size, frontend.output_size)
-    frame_ms = frontend.config.frame_shift * frontend.config.lfr_n
-    recognizer: AnyRecognizer
-    if directory.model == ALIGNER_CLASS:
-        aligner = Aligner(network, frontend, tokenizer, frame_ms=frame_ms)
-        return Loaded(name=options.model, path=directory.path, config=raw, aligner=aligner)
-    if directory.model == SENSE_VOICE_CLASS:
-        if not isinstance(tokenizer, SentencepieceTokenizer):
-            raise ModelFilesError(f"{directory.path}: a {SENSE_VOICE_CLASS} needs a SentencePiece vocabulary")
-        recognizer = SenseVoiceRecognizer(network, frontend, tokenizer, frame_ms=frame_ms)
-    elif directory.model == STREAMING_CLASS:
-        recognizer = ParaformerStreamer(StepEngine(network), frontend, tokenizer)
-    else:
-        spaced = directory.model in TIMED_CLASSES
-        recognizer = ParaformerRecognizer(network, frontend, tokenizer, spaced=spaced, frame_ms=frame_ms)
-    return Loaded(name=options.model, path=directory.path, config=raw, recognizer=recognizer)
+
+
+def _loaded(options: AutoModelOptions, directory: ModelDir, **stage: Any) -> Loaded:
+    return Loaded(name=options.model, path=directory.path, config=directory.config, **stage)
