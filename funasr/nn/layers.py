@@ -79,7 +79,7 @@ class NormedFeedForward(nn.Module):
 
 
 def dropped_relu(linear: nn.Module, x: Tensor, dropout: Dropout) -> Tensor:
-    """dropout(relu(linear(x))): fused with what is before it in inference, with what is behind in training."""
+    """dropout(relu(linear(x))): relu is fused with what is before it, in training with what is behind."""
     return relu_dropout(linear(x), dropout.p) if dropout.training else linear_relu(linear, x)
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from funasr.nn.lora import merge_lora
+
 SINGLE = ("predictor",)
 """Parts that stay float32 whatever the rest is: sums of firing weights need the digits."""
 
@@ -72,9 +74,11 @@ def prepare_for_inference(
     """Turn a loaded network into its fastest form on a device: it can no longer be trained or saved.
 
     On a CPU each linear layer is packed, one at a time, so that no two copies of all weights exist at once.
-    A network with another form for inference gives it with its method `fused`. Returns the model.
+    A network with another form for inference gives it with its method `fused`; what LoRA learnt becomes part
+    of the weights. Returns the model.
     """
     device = torch.device(device)
+    merge_lora(model)
     if callable(getattr(model, "fused", None)):
         model = model.fused()  # type: ignore[operator]
     model.eval().requires_grad_(False)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from funasr.errors import ModelFilesError
 from funasr.nn.dropout import Dropout, kept
 from funasr.nn.layers import FeedForward, Padding, encode_positions, layer_norm, sinusoids
+from funasr.nn.lora import LoraConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class SanmEncoderConfig:
     sanm_shfit: int = 0
     """Frames by which the convolution looks further back than ahead (the official spelling)."""
     selfattention_layer_type: str = "sanm"
+    lora_list: tuple[str, ...] | None = None
+    """Of q, k, v and o those that LoRA adapts."""
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         known: dict[str, tuple[object, ...]] = {
@@ -55,6 +61,16 @@ class SanmEncoderConfig:
                 f"attention_heads {self.attention_heads}"
             )
 
+    @property
+    def lora(self) -> LoraConfig:
+        """Raises ModelFilesError for a list of unknown parts."""
+        return LoraConfig(
+            parts=self.lora_list or (),
+            rank=self.lora_rank,
+            alpha=self.lora_alpha,
+            dropout=self.lora_dropout,
+        )
+
 
 UNUSED_ENCODER_KEYS = frozenset(
     # Of classes we do not build, or without effect in upstream too.
@@ -70,10 +86,6 @@ UNUSED_ENCODER_KEYS = frozenset(
         "decoder_att_look_back_factor",
         "tf2torch_tensor_name_prefix_torch",
         "tf2torch_tensor_name_prefix_tf",
-        "lora_list",
-        "lora_rank",
-        "lora_alpha",
-        "lora_dropout",
         "concat_after",
         "positionwise_layer_type",
         "positionwise_conv_kernel_size",
@@ -143,12 +155,21 @@ class SanmAttention(nn.Module):
     """Multi-head self-attention; the memory of the values is added after the output projection."""
 
     def __init__(
-        self, heads: int, in_size: int, size: int, *, dropout: float, kernel_size: int, shift: int
+        self,
+        heads: int,
+        in_size: int,
+        size: int,
+        *,
+        dropout: float,
+        kernel_size: int,
+        shift: int,
+        lora: LoraConfig | None = None,
     ) -> None:
         super().__init__()
         self.size, self.heads, self.dropout = size, heads, dropout
-        self.linear_q_k_v = nn.Linear(in_size, 3 * size)
-        self.linear_out = nn.Linear(size, size)
+        lora = lora or LoraConfig()
+        self.linear_q_k_v = lora.linear(in_size, 3 * size, "qkv")
+        self.linear_out = lora.linear(size, size, "o")
         self.fsmn_block = FsmnBlock(size, kernel_size, shift)
 
     def forward(self, x: Tensor, padding: Padding | None) -> Tensor:
@@ -262,6 +283,7 @@ class SanmEncoderLayer(nn.Module):
             dropout=config.attention_dropout_rate,
             kernel_size=config.kernel_size,
             shift=config.sanm_shfit,
+            lora=config.lora,
         )
         self.feed_forward = FeedForward(size, config.linear_units, config.dropout_rate)
         self.norm1 = layer_norm(in_size, norm_eps)

@@ -37,7 +37,6 @@ PARAFORMER: dict[str, Any] = {
         ({"predictor_conf": {"tail_threshold": "x"}}, "predictor_conf: tail_threshold is 'x'"),
         ({"model_conf": {"sampling_ratio": "x"}}, "model_conf: sampling_ratio is 'x'"),
         ({"model_conf": {"sos": True}}, "model_conf: sos is True"),
-        ({"model_conf": {"ctc_weight": 0.3}}, "ctc_weight is 0.3"),
         ({"model_conf": {"ctc_weight": "x"}}, "ctc_weight is 'x'"),
     ],
 )

@@ -252,7 +252,6 @@ def test_threads_share_one_network(name: str) -> None:
         ("encoder_conf", "output_size", 30, "attention_heads"),
         ("predictor_conf", "threshold", 0.9, "0.9"),
         ("predictor_conf", "upsample_type", "cnn", "cnn_blstm"),
-        ("model_conf", "ctc_weight", 0.3, "CTC"),
         ("model_conf", "bias_encoder_type", "mean", "mean"),
         ("model_conf", "inner_dim", 16, "inner_dim"),
         ("decoder_conf", "normalize_before", False, "normalize_before"),

@@ -39,6 +39,8 @@ class ParaformerConfig:
     predictor_bias: int = 0
     """Extra tokens each sentence is trained to end with: 1 is `</s>`."""
     sampling_ratio: float = 0.2
+    ctc_weight: float = 0.0
+    """Share of a CTC loss on the encoder in training; where it is not 0 the network has a CTC head."""
     share_embedding: bool = False
     inner_dim: int = 256
     """Width of the hotword encoder (SeACo, Contextual)."""
@@ -49,6 +51,12 @@ class ParaformerConfig:
     NO_BIAS: int = 8377
     """Id that the hotword branch answers where no hotword is (SeACo)."""
     seaco_decoder: DecoderConfig | None = None
+    seaco_lsm_weight: float = 0.0
+    seaco_length_normalized_loss: bool = True
+    seaco_weight: float = 0.01
+    """SeACo: weight of the main decoder's loss beside that of the hotword branch."""
+    train_decoder: bool = True
+    """SeACo: whether there is such a loss at all."""
 
     @classmethod
     def from_official(cls: type[C], raw: Mapping[str, Any], vocab_size: int, input_size: int) -> C:
@@ -67,11 +75,6 @@ class ParaformerConfig:
             scalars = checked(cls, given)
         except OptionError as error:
             raise ModelFilesError(f"model_conf: {error}") from error
-        if model_conf.get("ctc_weight") not in (None, 0):
-            raise ModelFilesError(
-                f"model_conf.ctc_weight is {model_conf['ctc_weight']!r}: a Paraformer with a CTC head is not "
-                "built, so it must be 0"
-            )
         specaug = None
         if raw.get("specaug") is not None:
             _check_class(raw, "specaug", "SpecAugLFR")

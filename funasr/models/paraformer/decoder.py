@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from funasr.errors import ModelFilesError
 from funasr.nn.dropout import Dropout
 from funasr.nn.layers import NormedFeedForward, Padding, layer_norm
+from funasr.nn.lora import LoraConfig
 from funasr.nn.sanm import FsmnBlock, attend, look, split_heads
 
 
@@ -33,10 +34,25 @@ class DecoderConfig:
     use_output_layer: bool = True
     wo_input_layer: bool = False
     normalize_before: bool = True
+    lora_list: tuple[str, ...] | None = None
+    """Of q, k, v and o those that LoRA adapts."""
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.1
 
     def __post_init__(self) -> None:
         if not self.normalize_before:
             raise ModelFilesError("decoder_conf.normalize_before is false; this version builds true")
+
+    @property
+    def lora(self) -> LoraConfig:
+        """Raises ModelFilesError for a list of unknown parts."""
+        return LoraConfig(
+            parts=self.lora_list or (),
+            rank=self.lora_rank,
+            alpha=self.lora_alpha,
+            dropout=self.lora_dropout,
+        )
 
 
 UNUSED_DECODER_KEYS = frozenset(
@@ -49,10 +65,6 @@ UNUSED_DECODER_KEYS = frozenset(
         "concat_after",
         "tf2torch_tensor_name_prefix_torch",
         "tf2torch_tensor_name_prefix_tf",
-        "lora_list",
-        "lora_rank",
-        "lora_alpha",
-        "lora_dropout",
         "chunk_multiply_factor",
         "concat_embeds",
         "attention_dim",
@@ -84,12 +96,13 @@ class TokenMemory(nn.Module):
 class CrossAttention(nn.Module):
     """Tokens look at encoder frames, or at hotwords."""
 
-    def __init__(self, heads: int, size: int, dropout: float) -> None:
+    def __init__(self, heads: int, size: int, dropout: float, lora: LoraConfig | None = None) -> None:
         super().__init__()
         self.size, self.heads, self.dropout = size, heads, dropout
-        self.linear_q = nn.Linear(size, size)
-        self.linear_k_v = nn.Linear(size, 2 * size)
-        self.linear_out = nn.Linear(size, size)
+        lora = lora or LoraConfig()
+        self.linear_q = lora.linear(size, size, "q")
+        self.linear_k_v = lora.linear(size, 2 * size, "kv")
+        self.linear_out = lora.linear(size, size, "o")
 
     def forward(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """x (B, U, D), memory (B, T, D) with its padding -> (B, U, D)."""
@@ -128,7 +141,7 @@ class DecoderLayer(nn.Module):
         # As upstream: layers without cross attention are never shifted.
         self.self_attn = TokenMemory(size, config.kernel_size, config.sanm_shfit if attends else 0)
         self.src_attn = (
-            CrossAttention(config.attention_heads, size, config.src_attention_dropout_rate)
+            CrossAttention(config.attention_heads, size, config.src_attention_dropout_rate, config.lora)
             if attends
             else None
         )

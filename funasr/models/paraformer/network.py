@@ -19,6 +19,7 @@ from funasr.errors import InputError
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.decoder import ParaformerDecoder
 from funasr.nn.cif import CifPredictorV2, Prediction
+from funasr.nn.ctc import CtcHead
 from funasr.nn.layers import Padding
 from funasr.nn.sanm import SanmEncoder
 from funasr.stages.protocols import AcousticRow, Hotwords
@@ -51,6 +52,8 @@ class Paraformer(nn.Module):
         self.encoder = SanmEncoder(config.encoder, config.input_size)
         self.decoder = self.build_decoder(config)
         self.predictor = self.build_predictor(config)
+        if config.ctc_weight:
+            self.ctc = CtcHead(size, config.vocab_size)  # read by training alone
         assert size == config.predictor.idim
 
     @classmethod

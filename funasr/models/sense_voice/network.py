@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from funasr.arrays import Features
 from funasr.errors import InputError
 from funasr.models.sense_voice.config import SenseVoiceConfig, SenseVoiceEncoderConfig
+from funasr.nn.ctc import CtcHead
 from funasr.nn.layers import Padding, frame_mask, layer_norm
 from funasr.nn.sanm import SanmEncoder, SanmEncoderLayer
 from funasr.stages.protocols import CtcRow
@@ -47,19 +48,6 @@ class SenseVoiceEncoder(SanmEncoder):
             x = layer(x, padding)
         out: Tensor = self.tp_norm(x)
         return out
-
-
-class CtcHead(nn.Module):
-    """Frames -> a score for each vocabulary id, one level down, where the checkpoint has it."""
-
-    def __init__(self, size: int, vocab_size: int) -> None:
-        super().__init__()
-        self.ctc_lo = nn.Linear(size, vocab_size)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(..., D) -> (..., V)."""
-        scores: Tensor = self.ctc_lo(hidden)
-        return scores
 
 
 class SenseVoiceSmall(nn.Module):
