@@ -1,4 +1,4 @@
-"""What training a Paraformer minimises. Read by training only.
+"""What training a Paraformer minimises. Read by training only. hotword_loss.py has those that hear hotwords.
 
 Two passes a batch: the first (no gradient) sees how many tokens the model gets wrong; the second is given the
 true embedding of some of those (the glancing sampler), and is what learns. B batch, T frames, U tokens.
@@ -15,6 +15,7 @@ from funasr.models.paraformer.chunks import ChunkLayout, ChunkRecipe, encode
 from funasr.models.paraformer.config import ParaformerConfig
 from funasr.models.paraformer.network import Encoded, Paraformer
 from funasr.nn.cif import CifPredictorV3, Prediction, token_bounds, weigh
+from funasr.nn.ctc import ctc_loss
 from funasr.nn.layers import Padding, frame_mask
 from funasr.nn.losses import accuracy, label_smoothing_loss, quantity_loss
 from funasr.nn.specaug import spec_augment
@@ -34,13 +35,29 @@ class ParaformerLoss:
         """features (B, T, input), lengths (B,), targets (B, L) ids, target_lengths (B,) -> loss, statistics.
 
         Statistics are detached scalars: `loss`, `loss_att`, `acc` (of the first pass), `loss_pre`, for BiCif
-        `loss_pre2`, and `tokens` (the number of targets the loss was averaged over).
+        `loss_pre2`, with a CTC head `loss_ctc`, and `tokens` (the targets the loss was averaged over).
         """
         config = self.config
-        if model.training and config.specaug is not None:
-            features = spec_augment(features, config.specaug)
         labels, counts = with_end(targets, target_lengths, config)
-        encoded, predicted, decode = self._listen(model, features, lengths, counts)
+        encoded, predicted, decode = self._listen(model, self._masked(model, features), lengths, counts)
+        return self._weigh(model, encoded, predicted, decode, labels, counts)
+
+    def _masked(self, model: Paraformer, features: Tensor) -> Tensor:
+        if model.training and self.config.specaug is not None:
+            return spec_augment(features, self.config.specaug)
+        return features
+
+    def _weigh(
+        self,
+        model: Paraformer,
+        encoded: Encoded,
+        predicted: Prediction,
+        decode: Decode,
+        labels: Tensor,
+        counts: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """All that is behind the predictor."""
+        config = self.config
         with torch.no_grad():
             first = model.decoder.logits(decode(predicted.embeds))
         embeds = predicted.embeds
@@ -56,13 +73,20 @@ class ParaformerLoss:
             normalize_length=config.length_normalized_loss,
         )
         loss_pre = self._quantity(predicted.quantity, counts)
-        loss = loss_att + config.predictor_weight * loss_pre
+        loss = (1 - config.ctc_weight) * loss_att + config.predictor_weight * loss_pre
         stats = {"loss_att": loss_att, "acc": accuracy(first, labels, config.ignore_id), "loss_pre": loss_pre}
         if isinstance(model.predictor, CifPredictorV3):
             loss_pre2 = self._fine_quantity(model.predictor, encoded, counts)
             # As upstream: the timestamp head counts half.
             loss = loss + 0.5 * config.predictor_weight * loss_pre2
             stats["loss_pre2"] = loss_pre2
+        if config.ctc_weight:
+            # It hears no end of the sentence.
+            words = counts - config.predictor_bias
+            scores = model.ctc(encoded.memory)
+            loss_ctc = ctc_loss(scores, encoded.lengths, labels, words, config.blank_id)
+            loss = loss + config.ctc_weight * loss_ctc
+            stats["loss_ctc"] = loss_ctc
         stats |= {"loss": loss, "tokens": counts.sum()}
         return loss, {name: value.detach() for name, value in stats.items()}
 
@@ -70,7 +94,9 @@ class ParaformerLoss:
         self, model: Paraformer, features: Tensor, lengths: Tensor, counts: Tensor
     ) -> tuple[Encoded, Prediction, Decode]:
         """Everything in front of the decoder, and the decoder as a function of (B, U, D) embeddings alone."""
-        encoded = model.encode(features, lengths)
+        # Where it costs nothing to ask: masks of utterances of one length are a fifth of a small step.
+        padded = features.device.type != "cpu" or bool((lengths < features.shape[1]).any())
+        encoded = model.encode(features, lengths, padded=padded)
         predicted: Prediction = model.predictor(encoded.memory, lengths, counts)
         return encoded, predicted, lambda embeds: model.decode(embeds, counts, encoded)
 
