@@ -37,7 +37,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_run_ends_with_its_report(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_ends_with_its_report(
+    desk: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")  # which is what the command does where nobody has set up logging before
     assert main([*RUN, "--report"]) == 0
 
     assert str(Path("out") / "report.md") in capsys.readouterr().out
