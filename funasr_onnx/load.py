@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Graphs:
     """Files with integer weights, `<name>_quant.onnx`."""
     device_id: str | int = "-1"
     intra_op_num_threads: int = 4
+    session: Callable[..., OnnxSession] = OnnxSession
+    """What opens a file; takes what OnnxSession does."""
 
     @property
     def _suffix(self) -> str:
@@ -49,13 +52,18 @@ class Graphs:
             (self.path / f"{n}{suffix}" for n in names if (self.path / f"{n}{suffix}").is_file()), None
         )
 
-    def open(self, *names: str) -> OnnxSession:
-        """The first of these graphs that is there. Raises ModelFilesError, which says how to make it."""
+    def open(self, *names: str, further: Sequence[str] = ()) -> OnnxSession:
+        """The first of these graphs that is there, with `further` outputs of it where it has them.
+
+        Raises ModelFilesError, which says how to make it.
+        """
         found = self.file(*names)
         if found is None:
             command = f"funasr-export ++model={self.path} ++quantize={str(self.quantize).lower()}"
             raise ModelFilesError(f"{self.path} has no {names[0]}{self._suffix}. To make it: {command}")
-        return OnnxSession(found, device_id=self.device_id, intra_op_num_threads=self.intra_op_num_threads)
+        threads = self.intra_op_num_threads
+        asked = {"further": further} if further else {}
+        return self.session(found, device_id=self.device_id, intra_op_num_threads=threads, **asked)
 
 
 def load_network(model: ModelDir, graphs: Graphs) -> Any:

@@ -16,9 +16,17 @@ class OnnxSession:
     """A loaded graph. Immutable; any number of threads may run it at once."""
 
     def __init__(
-        self, path: str | Path, *, device_id: str | int = "-1", intra_op_num_threads: int = 4
+        self,
+        path: str | Path,
+        *,
+        device_id: str | int = "-1",
+        intra_op_num_threads: int = 4,
+        further: Sequence[str] = (),
     ) -> None:
         """`device_id` "-1" is the CPU, else the number of a CUDA device.
+
+        `further`: outputs that the file computes and does not list (`funasr.nn.graph.Graph.further`); those
+        that it does not know are left out.
 
         Raises ModelFilesError when the file is missing or no graph. Without a CUDA build of onnxruntime a
         RuntimeWarning says so and the CPU does the work (as upstream).
@@ -34,7 +42,9 @@ class OnnxSession:
         options.log_severity_level = 4
         try:
             self._session = ort.InferenceSession(
-                str(self.path), options, providers=_providers(ort.get_available_providers(), str(device_id))
+                _with_outputs(self.path, further),
+                options,
+                providers=_providers(ort.get_available_providers(), str(device_id)),
             )
         except Exception as error:  # onnxruntime has a class of its own for each cause
             raise ModelFilesError(f"cannot load {self.path} as an ONNX graph: {error}") from error
@@ -71,3 +81,27 @@ def _providers(available: Sequence[str], device_id: str) -> list[Any]:
         )
         return ["CPUExecutionProvider"]
     return [("CUDAExecutionProvider", {"device_id": device_id}), "CPUExecutionProvider"]
+
+
+def _with_outputs(path: Path, names: Sequence[str]) -> str | bytes:
+    """What onnxruntime is given to load: the file, or its content with more float outputs in its list.
+
+    Two messages one behind the other are one, in protocol buffers, and their lists are joined.
+    """
+    if not names:
+        return str(path)
+    content = path.read_bytes()
+    outputs = [
+        # ValueInfoProto: 1 name, 2 type; TypeProto: 1 tensor; Tensor: 1 element type, of which 1 is float.
+        _field(12, _field(1, name.encode()) + _field(2, _field(1, b"\x08\x01")))
+        for name in names
+        if name.encode() in content
+    ]
+    return content + _field(7, b"".join(outputs)) if outputs else str(path)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of bytes in a protocol buffer; of fewer than 128 * 128."""
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([size % 128 + 128, size // 128])
+    return bytes([number * 8 + 2]) + length + content

@@ -20,6 +20,9 @@ from funasr.stages.stepping import Decoded, Encoded, History, ParaformerSteps, S
 from funasr_onnx.load import Graphs
 from funasr_onnx.session import OnnxSession
 
+_KEPT = "out_past"
+"""Output of ours that callers of upstream's graphs do not see."""
+
 
 class OnnxParaformerStreaming(ParaformerSteps):
     """How a stream walks is stages/stepping.py; here is what onnxruntime computes in it."""
@@ -35,19 +38,23 @@ class OnnxParaformerStreaming(ParaformerSteps):
                 f"{', '.join(encoder.input_shapes)} and {', '.join(decoder.input_shapes)}"
             )
         self._after = [name.replace("in_", "out_") for name in self._caches]
-        self.supports_look_back = "past" in encoder.optional_inputs and "past" in decoder.optional_inputs
+        self.supports_look_back = all(_KEPT in graph.output_names for graph in self._graphs)
         self._sizes = self._read_sizes(tail)
 
     @classmethod
     def of(cls, model: ModelDir, graphs: Graphs) -> OnnxParaformerStreaming:
         """Raises ModelFilesError for a directory without the graphs, or with others."""
         tail = section(model.config, "predictor_conf").get("tail_threshold", 0.0)
-        return cls(graphs.open("model"), graphs.open("decoder"), tail=float(tail))
+        return cls(
+            graphs.open("model", further=[_KEPT]), graphs.open("decoder", further=[_KEPT]), tail=float(tail)
+        )
 
     def _read_sizes(self, tail: float) -> StepSizes:
         _, width, remembered = self._decoder.input_shapes[self._caches[0]]
         # Graphs that do not look back do not tell their heads, and have no history to be cut into them.
-        pasts = [graph.optional_inputs.get("past", [0, 1, 2, 0, width]) for graph in self._graphs]
+        none = {"past": [0, 1, 2, 0, width]}
+        looks = self.supports_look_back
+        pasts = [(graph.optional_inputs if looks else none)["past"] for graph in self._graphs]
         (layers, _, heads, *_), (_, _, decoder_heads, *_) = pasts
         return StepSizes(
             input=_whole(self._encoder.input_shapes["speech"][2]),
@@ -97,8 +104,7 @@ class OnnxParaformerStreaming(ParaformerSteps):
         spoken: NDArray[np.float32],
         history: History,
     ) -> Decoded:
-        ours = "confidences" in self._decoder.output_names
-        if not ours and min(counts) < max(counts):
+        if not self.supports_look_back and min(counts) < max(counts):
             return self._one_by_one(embeds, counts, memory, spoken, history)
         inputs = {
             "enc": memory,
@@ -107,13 +113,13 @@ class OnnxParaformerStreaming(ParaformerSteps):
             "acoustic_embeds_len": np.array(counts, dtype=np.int32),
             **dict(zip(self._caches, spoken.transpose(0, 1, 3, 2), strict=True)),
         }
-        wanted = ["sample_ids", "confidences" if ours else "logits", *self._after]
-        ids, found, *after, seen = self._run(self._decoder, inputs, wanted, history, memory.shape[1])
-        sure = found if ours else _confidences(found)
+        wanted = ["sample_ids", "logits", *self._after]
+        ids, logits, *after, seen = self._run(self._decoder, inputs, wanted, history, memory.shape[1])
+        sure = _confidences(logits)
         # Upstream's graphs hand out all that they saw.
         kept = [cache[:, :, cache.shape[2] - spoken.shape[2] :].transpose(0, 2, 1) for cache in after]
         return Decoded(
-            [row[:count].astype(np.int64) for row, count in zip(ids, counts, strict=True)],
+            [row[:count].copy() for row, count in zip(ids, counts, strict=True)],
             [row[:count].copy() for row, count in zip(sure, counts, strict=True)],
             np.stack(kept),
             seen,
@@ -152,7 +158,7 @@ class OnnxParaformerStreaming(ParaformerSteps):
             layers, batch, heads, _, width = history.past.shape
             return [*graph.run(inputs, outputs), self._zeros(layers, batch, heads, size, width)]
         past = {"past": history.past, "past_lengths": np.array(history.sizes, dtype=np.int32)}
-        return graph.run({**inputs, **past}, [*outputs, "present"])
+        return graph.run({**inputs, **past}, [*outputs, _KEPT])
 
 
 def _confidences(logits: NDArray[np.float32]) -> NDArray[np.float32]:

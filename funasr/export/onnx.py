@@ -55,13 +55,13 @@ def write_graph(graph: Graph, folder: Path, *, opset: int = OPSET) -> Path:
             opset_version=opset,
             dynamo=False,
         )
-    if graph.optional or graph.metadata:
+    if graph.optional or graph.further or graph.metadata:
         _complete(graph, path)
     return path
 
 
 def _complete(graph: Graph, path: Path) -> None:
-    """Add what torch's exporter cannot: defaults of optional inputs, and metadata."""
+    """What torch's exporter cannot do: defaults of optional inputs, outputs that are not listed, metadata."""
     import onnx
     from onnx import numpy_helper
 
@@ -70,6 +70,8 @@ def _complete(graph: Graph, path: Path) -> None:
         if name in graph.optional:
             # An initializer with the name of an input is that input's default.
             model.graph.initializer.append(numpy_helper.from_array(tensor.numpy(), name))
+    for output in [one for one in model.graph.output if one.name in graph.further]:
+        model.graph.output.remove(output)
     for key, value in graph.metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value

@@ -25,7 +25,11 @@ class Graph:
     """Input or output -> which of its axes have any length, and what that length is called."""
     optional: tuple[str, ...] = ()
     """Inputs that a caller may leave out: they are then what `example` has."""
+    further: tuple[str, ...] = ()
+    """Outputs that only those get who ask for them (`OnnxSession`): others count what comes out."""
     keep_float: tuple[str, ...] = ()
     """Products in parts of the network with these in their names stay float when weights become integers."""
+    stepped: tuple[str, ...] = ()
+    """Outputs that jump where a sum reaches a threshold. Rounding may move a jump, so they are not compared."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Texts that travel in the file, for programs that look for them there."""

@@ -1,7 +1,7 @@
 """ParaformerStreaming as upstream's two graphs, `model` and `decoder`, which can look back too.
 
 What is looked back at goes in as `past`, keys and values of N frames in each layer, and comes out as
-`present`, those of the window; a caller joins the two, and keeps what its shape remembers. `past_lengths`
+`out_past`, those of the window; a caller joins the two, and keeps what its shape remembers. `past_lengths`
 (B,) says how many of the N are a row's own, the last ones. Callers who know of neither leave them out.
 
 B streams, T frames of a window, U tokens, D width, K taps, L layers, H heads.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from funasr.models.paraformer.network import best
 from funasr.models.paraformer.online import ParaformerStreaming
 from funasr.nn.graph import Graph
 from funasr.nn.layers import frame_mask
@@ -36,8 +35,8 @@ class WindowGraph(nn.Module):
         lengths = speech_lengths.long()
         hidden = hide(past_lengths.long(), past.shape[3], lengths, speech.shape[1])
         frames = frame_mask(lengths, speech.shape[1]).unsqueeze(2).to(speech.dtype)
-        memory, present = self.network.encoder.step(speech, _for_each(past, speech), hidden, frames)
-        return memory, speech_lengths, self.network.predictor.weights(memory, lengths), present
+        memory, seen = self.network.encoder.step(speech, _for_each(past, speech), hidden, frames)
+        return memory, speech_lengths, self.network.predictor.weights(memory, lengths), seen
 
 
 class TokenGraph(nn.Module):
@@ -60,12 +59,11 @@ class TokenGraph(nn.Module):
         decoder = self.network.decoder
         hidden = hide(past_lengths.long(), past.shape[3], enc_len.long(), enc.shape[1])
         spoken = torch.stack([cache.transpose(1, 2) for cache in caches])
-        x, spoken, present = decoder.step(
+        x, spoken, seen = decoder.step(
             acoustic_embeds, spoken, acoustic_embeds_len.long(), enc, _for_each(past, enc), hidden
         )
         logits = decoder.logits(x)
-        ids, confidences = best(logits)
-        return logits, ids, *(said.transpose(1, 2) for said in spoken.unbind()), confidences, present
+        return logits, logits.argmax(dim=-1), *(said.transpose(1, 2) for said in spoken.unbind()), seen
 
 
 def _for_each(past: Tensor, rows: Tensor) -> Tensor:
@@ -80,7 +78,7 @@ def graphs(network: ParaformerStreaming) -> list[Graph]:
     caches, after = [f"in_cache_{i}" for i in layers], [f"out_cache_{i}" for i in layers]
     past_axes = {1: "past_batch", 3: "past_length"}
     shared = {"past": past_axes, "past_lengths": {0: "past_lengths_batch"}}
-    shared["present"] = {1: "batch_size", 3: "present_length"}
+    shared["out_past"] = {1: "batch_size", 3: "out_past_length"}
     lengths = torch.tensor([15, 30], dtype=torch.int32)
 
     def past(count: int, heads: int) -> Tensor:
@@ -96,11 +94,12 @@ def graphs(network: ParaformerStreaming) -> list[Graph]:
             ALL,
         ),
         inputs=("speech", "speech_lengths", "past", "past_lengths"),
-        outputs=("enc", "enc_len", "alphas", "present"),
+        outputs=("enc", "enc_len", "alphas", "out_past"),
         axes=shared
         | {name: {**batch, 1: "feats_length"} for name in ("speech", "enc", "alphas")}
         | {"speech_lengths": batch, "enc_len": batch},
         optional=("past", "past_lengths"),
+        further=("out_past",),
         keep_float=("output",),
     )
     tokens = Graph(
@@ -116,13 +115,13 @@ def graphs(network: ParaformerStreaming) -> list[Graph]:
             ALL,
         ),
         inputs=("enc", "enc_len", "acoustic_embeds", "acoustic_embeds_len", *caches, "past", "past_lengths"),
-        outputs=("logits", "sample_ids", *after, "confidences", "present"),
+        outputs=("logits", "sample_ids", *after, "out_past"),
         axes=shared
         | dict.fromkeys(("enc_len", "acoustic_embeds_len", *caches, *after), batch)
         | {"enc": {**batch, 1: "enc_length"}}
-        | {name: {**batch, 1: "token_length"} for name in ("acoustic_embeds", "logits", "sample_ids")}
-        | {"confidences": {**batch, 1: "token_length"}},
+        | {name: {**batch, 1: "token_length"} for name in ("acoustic_embeds", "logits", "sample_ids")},
         optional=("past", "past_lengths"),
+        further=("out_past",),
         keep_float=("output",),
     )
     return [window, tokens]
