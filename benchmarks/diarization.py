@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,7 +85,10 @@ def listener(encoder: SpeakerEncoder, cluster: dict[str, object]) -> Callable[..
     def tell(recording: Recording, segments: Sequence[Segment], count: int | None) -> Annotation:
         cuts = [recording.samples[s.start_ms * 16 : s.end_ms * 16] for s in segments]
         own = {"merge_thr": encoder.thresholds.merge_thr, "split_thr": encoder.thresholds.split_thr}
-        options = SpeakerOptions(cluster=ClusterOptions.from_official({**own, **cluster, "count": count}))
+        clusters = ClusterOptions.from_official({**own, **cluster, "count": count})
+        if not cluster:
+            clusters = replace(clusters, spread=encoder.thresholds.spread())
+        options = SpeakerOptions(cluster=clusters)
         turns = diarize(segments, encoder.listen(cuts), options).turns
         return annotation([(turn.start_ms, turn.end_ms, turn.speaker) for turn in turns])
 

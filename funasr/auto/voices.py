@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,11 @@ def speaker_options(
     ):
         if value is not None:
             given[name] = value
+    clusters = ClusterOptions.from_official(given)
+    if not {"merge_thr", "split_thr"} & set(cb_kwargs):
+        clusters = replace(clusters, spread=own.spread())
     return SpeakerOptions(
-        cluster=ClusterOptions.from_official(given),
+        cluster=clusters,
         enrolled=enrol(encoder, options),
         enrolled_thr=enrolled_threshold(encoder, options),
     )

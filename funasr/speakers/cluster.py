@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr.errors import MissingDependencyError, OptionError, did_you_mean
+from funasr.speakers.evidence import Spread, part
 
 Voices = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -48,6 +49,9 @@ class ClusterOptions:
     """Speakers whose mean voices are this similar (cosine) become one, where their number is not known."""
     split_thr: float = 0.25
     """Fewer than 20 windows: speakers whose voices are on average less similar than this are two."""
+    spread: Spread | None = None
+    """What the network's voices are like, where that is known. Speakers are then parted by evidence, and the
+    two numbers above are of no use."""
 
     def __post_init__(self) -> None:
         for name in ("count", "min_count", "max_count"):
@@ -68,7 +72,7 @@ class ClusterOptions:
     @classmethod
     def from_official(cls, cb_kwargs: Any) -> ClusterOptions:
         """`cb_kwargs` of upstream's `spk_kwargs`. Raises OptionError for unknown names."""
-        names = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)} - {"spread"}
         for name in cb_kwargs:
             if name not in names:
                 raise OptionError(f"cb_kwargs has no option {name!r}{did_you_mean(name, names)}")
@@ -85,6 +89,9 @@ def cluster(voices: Voices, options: ClusterOptions | None = None) -> Labels:
     total = len(voices)
     if total == 0 or min(options.count or options.max_count, total) == 1:
         return np.zeros(total, dtype=np.int64)
+    if options.spread is not None:
+        least, most = options.count or options.min_count, options.count or options.max_count
+        return by_appearance(part(voices, options.spread, at_least=least, at_most=most))
     require_scikit_learn()
     rows = normalized(voices)
     if options.count is not None:

@@ -1,13 +1,15 @@
-"""`spk_conf` of a speaker model's config.yaml -> how alike voices have to be. Every network has its scale."""
+"""`spk_conf` of a speaker model's config.yaml -> how its voices are told apart: a matter of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from funasr.config import pick, section
-from funasr.errors import ModelFilesError
+from funasr.errors import ModelFilesError, OptionError
+from funasr.speakers.evidence import STAY, WEIGHT, Spread
+from funasr.speakers.windows import SHIFT_MS, WINDOW_MS
 
 SAME_THR = 0.45
 ENROLLED_THR = 0.31
@@ -15,10 +17,10 @@ ENROLLED_THR = 0.31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Cosines, but for `context`. The defaults are for the released models, whose settings name none."""
+    """The defaults are for the released models, whose settings name none."""
 
     merge_thr: float = 0.78
-    """Speakers whose mean voices are this similar become one, where their number is not known."""
+    """Speakers whose mean voices are this similar (cosine) become one, where their number is not known."""
     split_thr: float = 0.25
     """Fewer than 20 windows: speakers whose voices are on average less similar than this are two."""
     same_thr: float = SAME_THR
@@ -26,21 +28,44 @@ class Thresholds:
     enrolled_thr: float = ENROLLED_THR
     """A voice this similar to one that has a name is called by it."""
 
-    context: int = 0
-    """Windows on either side that the voice of a window is averaged with, within one stretch of speech: for
-    networks to which 1.5 s say too little."""
+    window_ms: int = WINDOW_MS
+    """What a voice is taken of, in a recording with several speakers."""
+    shift_ms: int = SHIFT_MS
+    """From the beginning of a window to that of the next."""
+    repeat: bool = False
+    """Speech shorter than a window is filled up with itself, and not with zeros."""
+
+    between: tuple[float, ...] = ()
+    """As in `evidence.Spread`, and so are the next two. Where it is given, speakers are parted by evidence,
+    and not by `merge_thr` and `split_thr`: for networks to which a window says little."""
+    weight: float = WEIGHT
+    stay: float = STAY
 
     def __post_init__(self) -> None:
-        if self.context < 0:
-            raise ModelFilesError(f"spk_conf.context is {self.context}; it is a number of windows, 0 or more")
-        for field in fields(self):
-            if field.name == "context":
-                continue
-            value = getattr(self, field.name)
+        for name in ("merge_thr", "split_thr", "same_thr", "enrolled_thr"):
+            value = getattr(self, name)
             if not isinstance(value, (int, float)) or not -1 <= value <= 1:
-                raise ModelFilesError(f"spk_conf.{field.name} is {value!r}; it is a cosine, from -1 to 1")
+                raise ModelFilesError(f"spk_conf.{name} is {value!r}; it is a cosine, from -1 to 1")
+        if not 0 < self.shift_ms <= self.window_ms:
+            raise ModelFilesError(
+                f"spk_conf: windows of {self.window_ms!r} ms every {self.shift_ms!r} ms; expected a shift of "
+                "more than 0 and not more than a window"
+            )
+        try:
+            self.spread()
+        except OptionError as error:
+            raise ModelFilesError(f"spk_conf: {error}") from error
+
+    def spread(self) -> Spread | None:
+        """What the network's voices are like, if that is known."""
+        if not self.between:
+            return None
+        return Spread(between=self.between, weight=self.weight, stay=self.stay)
 
     @classmethod
     def from_config(cls, raw: Mapping[str, Any]) -> Thresholds:
-        """`raw` is the config.yaml as a mapping. Raises ModelFilesError for numbers that are no cosines."""
-        return pick(cls, section(raw, "spk_conf"), "spk_conf")
+        """`raw` is the config.yaml as a mapping. Raises ModelFilesError for what makes no sense."""
+        given = dict(section(raw, "spk_conf"))
+        if "between" in given:
+            given["between"] = tuple(given["between"])
+        return pick(cls, given, "spk_conf")

@@ -6,13 +6,15 @@ WINDOW_MS = 1500
 SHIFT_MS = 750
 
 
-def plan_windows(length: int, rate: int) -> list[tuple[int, int]]:
+def plan_windows(
+    length: int, rate: int, window_ms: int = WINDOW_MS, shift_ms: int = SHIFT_MS
+) -> list[tuple[int, int]]:
     """[start, stop) of each window over `length` samples; none for no samples.
 
     The last window is drawn back so that it has its full length. Speech shorter than a window is one window,
-    to be filled up with zeros.
+    to be filled up.
     """
-    size, shift = rate * WINDOW_MS // 1000, rate * SHIFT_MS // 1000
+    size, shift = rate * window_ms // 1000, rate * shift_ms // 1000
     windows: list[tuple[int, int]] = []
     reached = 0
     for start in range(0, length, shift):

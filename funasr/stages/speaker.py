@@ -18,7 +18,7 @@ from funasr.result import Segment, Turn
 from funasr.speakers.cluster import ClusterOptions, Voices, by_appearance, centres, cluster, normalized
 from funasr.speakers.thresholds import ENROLLED_THR, Thresholds
 from funasr.speakers.turns import make_turns
-from funasr.speakers.windows import WINDOW_MS, plan_windows
+from funasr.speakers.windows import plan_windows
 from funasr.stages.protocols import Embedder
 
 WINDOWS_AT_ONCE = 256
@@ -85,7 +85,7 @@ class SpeakerEncoder:
             )
         )
         self._hop = self._fbank.config.hop_samples
-        self._window = rate * WINDOW_MS // 1000
+        self._window = rate * self.thresholds.window_ms // 1000
         self._window_frames = 1 + (self._window - self._fbank.config.window_samples) // self._hop
 
     def embed(self, utterances: Sequence[Samples]) -> Voices:
@@ -124,8 +124,11 @@ class SpeakerEncoder:
         return float(one @ other)
 
     def listen(self, utterances: Sequence[Samples]) -> list[Heard]:
-        """The voices in windows of 1.5 s over each of N utterances; the windows of all share batches."""
-        plans = [plan_windows(len(samples), self.rate) for samples in utterances]
+        """The voices in windows over each of N utterances; the windows of all share batches."""
+        told = self.thresholds
+        plans = [
+            plan_windows(len(samples), self.rate, told.window_ms, told.shift_ms) for samples in utterances
+        ]
         total = sum(map(len, plans))
         voices = np.empty((total, self.network.size), dtype=np.float32)
         buffer = np.empty(
@@ -144,15 +147,16 @@ class SpeakerEncoder:
         heard, first = [], 0
         for plan in plans:
             windows = tuple((start * 1000 // self.rate, stop * 1000 // self.rate) for start, stop in plan)
-            own = smoothed(voices[first : first + len(plan)], self.thresholds.context)
-            heard.append(Heard(windows=windows, voices=own))
+            heard.append(Heard(windows=windows, voices=voices[first : first + len(plan)]))
             first += len(plan)
         return heard
 
     def _window_features(self, samples: Samples, plan: Sequence[tuple[int, int]]) -> Iterator[Features]:
         """(T, D) for each window. Where windows begin at a frame, they share the frames they overlap in."""
         if len(samples) < self._window:
-            if plan:
+            if plan and self.thresholds.repeat:
+                yield self._fbank(np.resize(samples, self._window))
+            elif plan:
                 yield self._fbank(np.pad(samples, (0, self._window - len(samples))))
             return
         frames = self._fbank(samples)
@@ -162,15 +166,6 @@ class SpeakerEncoder:
                 yield self._fbank(samples[start:stop])
             else:
                 yield frames[first : first + self._window_frames]
-
-
-def smoothed(voices: Voices, context: int) -> Voices:
-    """voices (W, E) of consecutive windows -> (W, E), the mean direction of each and its neighbours."""
-    if context == 0 or len(voices) < 2:
-        return voices
-    rows = normalized(voices)
-    spans = [rows[max(index - context, 0) : index + context + 1] for index in range(len(rows))]
-    return np.stack([span.mean(axis=0) for span in spans])
 
 
 def diarize(

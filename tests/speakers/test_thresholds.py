@@ -6,6 +6,7 @@ import pytest
 
 from funasr.errors import ModelFilesError
 from funasr.speakers.cluster import ClusterOptions
+from funasr.speakers.evidence import Spread
 from funasr.speakers.thresholds import Thresholds
 from funasr.stages.live_speaker import LiveSpeakerOptions
 from funasr.stages.speaker import SpeakerOptions
@@ -25,10 +26,19 @@ def test_a_model_says_its_own() -> None:
     assert told == Thresholds(merge_thr=0.5, enrolled_thr=0.4)
 
 
-def test_a_context_is_a_number_of_windows() -> None:
-    assert Thresholds.from_config({"spk_conf": {"context": 1}}).context == 1
-    with pytest.raises(ModelFilesError, match="context"):
-        Thresholds.from_config({"spk_conf": {"context": -1}})
+def test_what_voices_are_like_may_be_told_too() -> None:
+    told = Thresholds.from_config({"spk_conf": {"between": [2.0, 1.0], "weight": 0.3}})
+
+    assert Thresholds().spread() is None
+    assert told.spread() == Spread(between=(2.0, 1.0), weight=0.3)
+    with pytest.raises(ModelFilesError, match="between"):
+        Thresholds.from_config({"spk_conf": {"between": [2.0, 0.0]}})
+
+
+def test_windows_overlap_or_touch() -> None:
+    assert Thresholds.from_config({"spk_conf": {"window_ms": 2000, "shift_ms": 500}}).shift_ms == 500
+    with pytest.raises(ModelFilesError, match="shift"):
+        Thresholds.from_config({"spk_conf": {"shift_ms": 1600}})
 
 
 @pytest.mark.parametrize("value", [1.5, "much", None])

@@ -14,7 +14,8 @@ from funasr.models.campplus.network import Campplus
 from funasr.nn.packed import prepare_for_inference
 from funasr.result import Segment
 from funasr.speakers.cluster import ClusterOptions
-from funasr.stages.speaker import EnrolledVoice, Heard, SpeakerEncoder, SpeakerOptions, diarize, smoothed
+from funasr.speakers.thresholds import Thresholds
+from funasr.stages.speaker import EnrolledVoice, Heard, SpeakerEncoder, SpeakerOptions, diarize
 from tests.speakers.golden import networks, seeded
 
 
@@ -52,14 +53,16 @@ def test_utterances_listened_to_together_are_heard_as_each_alone(encoder: Speake
         np.testing.assert_allclose(one.voices, alone.voices, atol=2e-5)
 
 
-def test_voices_are_averaged_with_their_neighbours_in_direction_where_the_model_says_so() -> None:
-    voices = np.array([[2, 0], [0, 5], [0, 1], [3, 4]], dtype=np.float32)
+def test_a_model_may_say_how_long_windows_are_and_that_short_speech_repeats(encoder: SpeakerEncoder) -> None:
+    told = Thresholds(window_ms=1000, shift_ms=400, repeat=True)
+    other = SpeakerEncoder(encoder.network, thresholds=told)
+    short = seeded.sound(12_000)
 
-    mixed = smoothed(voices, 1)
+    one, two = other.listen([short, seeded.sound(24_000)])
 
-    np.testing.assert_allclose(mixed, [[0.5, 0.5], [1 / 3, 2 / 3], [0.2, 2.8 / 3], [0.3, 0.9]], atol=1e-6)
-    assert smoothed(voices, 0) is voices
-    assert smoothed(voices[:1], 1).tolist() == [[2, 0]]
+    twice = np.concatenate([short, short])[:16_000]
+    np.testing.assert_allclose(one.voices, encoder.embed([twice]), rtol=1e-4, atol=1e-4)
+    assert two.windows == ((0, 1000), (400, 1400), (500, 1500))
 
 
 def test_windows_are_told_in_milliseconds_from_the_beginning_of_the_speech(encoder: SpeakerEncoder) -> None:
