@@ -22,7 +22,7 @@ if not __package__:  # run as a file, as torchrun does: the files beside it are 
 from funasr import hub
 from funasr.bin.data import tell
 from funasr.bin.progress import progress_of_training
-from funasr.bin.report import make_report
+from funasr.bin.report import make_report, require_report
 from funasr.config import load_yaml, merge, parse_overrides
 from funasr.errors import FunASRError, OptionError
 from funasr.modeldir import ModelDir
@@ -84,18 +84,23 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
     from funasr.train.logbook import LOG_FORMAT
     from funasr.train.recipe import Recipe
     from funasr.train.run import check_data, run
+    from funasr.train.scratch import from_scratch, is_class
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format=LOG_FORMAT)
     report = bool(settings.pop("report", False)) or report
+    if report:
+        require_report()
     name, wanted = str(settings.pop("model")), str(settings.pop("device", "auto"))
     backend = settings.pop("backend", None)
     device = choose_device(wanted)
     with joined(backend and str(backend), cuda=device.type == "cuda") as ranks:
+        source, revision = str(settings.pop("hub", "ms")), settings.pop("model_revision", None)
+        settings = _with_board(settings)
         with ranks.in_turn():
-            path = hub.resolve(
-                name, hub=str(settings.pop("hub", "ms")), revision=settings.pop("model_revision", None)
-            )
-        directory = ModelDir.open(path, _with_board(settings))
+            if is_class(name):
+                directory = from_scratch(name, settings)
+            else:
+                directory = ModelDir.open(hub.resolve(name, hub=source, revision=revision), settings)
         recipe = Recipe.of(directory)
         tokenizer, frontend = build_tokenizer(directory), build_frontend(directory)
         data = check_data(recipe, tokenizer, open_sounds=check_only)

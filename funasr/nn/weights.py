@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +52,25 @@ def unallocated() -> Iterator[None]:
         yield
 
 
-def load_weights(model: nn.Module, path: str | Path, *, leftovers: frozenset[str] = frozenset()) -> None:
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    leftovers: frozenset[str] = frozenset(),
+    absent: Set[str] = frozenset(),
+) -> None:
     """Put the tensors of a checkpoint in the place of the network's own, which may be `unallocated`.
 
     Every parameter must be there with its shape, and nothing else. `leftovers` are prefixes of entries that
-    a class of checkpoints is known to carry without use.
+    a class of checkpoints is known to carry without use; `absent` are names that need not be there and then
+    keep their values.
 
     Raises ModelFilesError for a file that cannot be read, CheckpointMismatchError for one that does not fit.
     """
     state = read_checkpoint(path)
     state = {name: value for name, value in state.items() if not name.startswith(tuple(leftovers))}
+    own = model.state_dict()
+    state |= {name: own[name] for name in absent if name not in state}
     misfit = compare(model, state)
     if misfit:
         raise CheckpointMismatchError(

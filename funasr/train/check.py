@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from funasr.download import is_url
 from funasr.errors import FunASRError, InputError
@@ -21,6 +21,12 @@ from funasr.train.manifest import read_records, sound_length, text_length
 
 FRAMES_PER_TOKEN = 6
 """A recognizer that hears one frame in 60 ms writes no more than one token in each: 10 ms frames a token."""
+
+
+Tags: TypeAlias = tuple[str | None, str | None, str | None, str | None]
+
+TAG_FIELDS = ("text_language", "emo_target", "event_target", "with_or_wo_itn")
+NO_TAGS: Tags = (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,8 @@ class Utterance:
     """Length of the sound in frames of 10 ms; 1 where nothing tells."""
     where: str
     """File and line."""
+    tags: Tags = NO_TAGS
+    """Language, emotion, event and style, such as `<|en|>`; None for what the line does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +173,20 @@ def _draft(record: Mapping[str, Any], where: str) -> Utterance | Fault:
     if isinstance(frames, bool) or not isinstance(frames, (int, float)) or not 0 <= frames < math.inf:
         return Fault(where=where, kind="'source_len' is no length", detail=repr(frames))
     key = str(record.get("key") or where)
-    return Utterance(key=key, source=source, text=text.strip(), frames=int(frames), where=where)
+    language, emotion, event, style = (_tag(record.get(field)) for field in TAG_FIELDS)
+    return Utterance(
+        key=key,
+        source=source,
+        text=text.strip(),
+        frames=int(frames),
+        where=where,
+        tags=(language, emotion, event, style),
+    )
+
+
+def _tag(value: Any) -> str | None:
+    """`en` and `<|en|>` are the same."""
+    return f"<|{value.strip('<|> ')}|>" if isinstance(value, str) and value.strip("<|> ") else None
 
 
 def _opened(draft: Utterance | Fault) -> Utterance | Fault:

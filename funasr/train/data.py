@@ -33,6 +33,8 @@ class Example:
     """(U,) token ids"""
     spans: NDArray[np.float32] | None = None
     """(U, 2) where each target begins and ends, in feature rows, when that is known."""
+    places: NDArray[np.int64] | None = None
+    """(S, 2) first and last place of each hotword in the target, -1 for none; S is the same for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class Batch:
     """(B,) int64"""
     spans: Tensor | None = None
     """(B, U, 2) float32, zero behind each row's end; None unless every example has them."""
+    places: Tensor | None = None
+    """(B, S, 2) int64; None unless every example has them."""
 
     def pin_memory(self) -> Batch:
         """The same batch in memory that a GPU reads from directly. Its name is that of torch's loader."""
@@ -71,6 +75,7 @@ class Batch:
             targets=self.targets.to(device, non_blocking=True),
             target_lengths=self.target_lengths.to(device, non_blocking=True),
             spans=None if self.spans is None else self.spans.to(device, non_blocking=True),
+            places=None if self.places is None else self.places.to(device, non_blocking=True),
         )
 
 
@@ -108,6 +113,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         if example.spans is not None:
             spans[place, : counts[place]] = example.spans
     known = all(example.spans is not None for example in examples)
+    places = [example.places for example in examples if example.places is not None]
     return Batch(
         keys=tuple(example.key for example in examples),
         features=torch.from_numpy(features),
@@ -115,6 +121,7 @@ def collate(examples: Sequence[Example]) -> Batch:
         targets=torch.from_numpy(targets),
         target_lengths=torch.tensor(counts, dtype=torch.int64),
         spans=torch.from_numpy(spans) if known else None,
+        places=torch.from_numpy(np.stack(places)) if len(places) == len(examples) else None,
     )
 
 

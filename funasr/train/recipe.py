@@ -17,6 +17,7 @@ from funasr.train.sampler import SamplerConfig
 from funasr.train.speech import Augmentation
 from funasr.train.trainer import TrainConfig
 
+LORA_BIASES = ("none", "all", "lora_only")
 SPEED_PERTURB = "SpeechPreprocessSpeedPerturb"
 
 # Names of official recipes that say how upstream's program does something that happens here in one way.
@@ -33,6 +34,7 @@ UNUSED_DATASET_KEYS = frozenset(
         "preprocessor_speech",
         "preprocessor_speech_conf",
         "preprocessor_text",
+        "seaco_id",
         "shuffle",
     ]
 )
@@ -41,11 +43,10 @@ UNUSED_TRAIN_KEYS = frozenset(
         "deepspeed_config",
         "effective_save_name_excludes",
         "reset_gpu_cache",
+        "use_lora",
         "use_wandb",
     ]
 )
-LATER_TRAIN_KEYS = frozenset(["use_lora"])
-"""What would change the run and is not built: it may be named, and must be off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,10 @@ class Recipe:
     """Parameters with these names, or below them, do not learn."""
     excludes: tuple[str, ...] = ()
     scope_map: tuple[str, ...] = ()
+    lora_only: bool = False
+    """What LoRA added learns, and integrate-and-fire; nothing else."""
+    lora_bias: str = "none"
+    """Biases that learn too: `none`, `all`, or with `lora_only` those of adapted layers."""
 
     @classmethod
     def of(cls, directory: ModelDir) -> Recipe:
@@ -76,10 +81,12 @@ class Recipe:
         that are not there."""
         raw = directory.config
         dataset, training = dict(section(raw, "dataset_conf")), dict(section(raw, "train_conf"))
-        on = [name for name in LATER_TRAIN_KEYS if training.pop(name, False)]
-        if on:
-            raise OptionError(f"train_conf.{on[0]} is on; this version trains without it: set it to false")
         lesson_of(directory.model)
+        # As upstream: at the top level, or in train_conf.
+        lora_only = bool(raw.get("lora_only", training.pop("lora_only", False)))
+        lora_bias = str(raw.get("lora_bias", training.pop("lora_bias", "none")))
+        if lora_bias not in LORA_BIASES:
+            raise OptionError(f"lora_bias is {lora_bias!r}; it is {', '.join(LORA_BIASES)}")
         workers = dataset.get("num_workers")
         if workers is not None and "num_workers" not in training:
             training["num_workers"] = workers
@@ -110,6 +117,8 @@ class Recipe:
             freeze=_names(raw.get("freeze_param")),
             excludes=_names(raw.get("excludes")),
             scope_map=_names(raw.get("scope_map")),
+            lora_only=lora_only,
+            lora_bias=lora_bias,
         )
 
 

@@ -59,10 +59,11 @@ def run(
     seed_everything(recipe.train.seed)
     network = build_network(recipe, tokenizer, frontend).to(device)
     lesson = lesson_of(recipe.directory.model)
+    parts = Parts(tokenizer=tokenizer, frontend=frontend, config=recipe.directory.config)
     optimizer = build_optimizer(recipe.optim, network.parameters())
     trainer = Trainer(
         network,
-        lesson.criterion(network, recipe.directory.config),
+        lesson.criterion(network, parts),
         optimizer,
         build_scheduler(recipe.schedule, optimizer),
         recipe.train,
@@ -74,7 +75,6 @@ def run(
     )
     if trainer.ranks.first:
         write_settings(recipe)
-    parts = Parts(tokenizer=tokenizer, frontend=frontend)
     trainer.run(
         lesson.examples(data.train.good, replace(parts, augmentation=recipe.augmentation)),
         lesson.examples(data.valid.good, parts),

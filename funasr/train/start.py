@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-
 from torch import nn
 
 from funasr import registry
-from funasr.errors import OptionError
+from funasr.errors import CheckpointMismatchError, OptionError
 from funasr.features.frontend import WavFrontend
-from funasr.nn.weights import initialize_weights, load_weights
+from funasr.nn.lora import MARK
+from funasr.nn.weights import initialize_weights, load_weights, read_checkpoint
 from funasr.text.tokenizer import Tokenizer
+from funasr.train.lora import freeze, learn_only_lora
 from funasr.train.recipe import Recipe
-
-logger = logging.getLogger(__name__)
 
 
 def build_network(recipe: Recipe, tokenizer: Tokenizer, frontend: WavFrontend) -> nn.Module:
-    """The network with the weights it begins with."""
+    """The network with the weights it begins with.
+
+    Raises CheckpointMismatchError for weights of another network, OptionError for names of no parameters.
+    """
     network_class = registry.lookup(registry.MODELS, recipe.directory.model)
     network: nn.Module = network_class.from_official(
         recipe.directory.config, tokenizer.vocab_size, frontend.output_size
@@ -28,19 +29,25 @@ def build_network(recipe: Recipe, tokenizer: Tokenizer, frontend: WavFrontend) -
                 network, recipe.init_param, scope_map=recipe.scope_map, excludes=recipe.excludes
             )
         else:
-            load_weights(network, recipe.init_param)
-    frozen = 0
-    for name, parameter in network.named_parameters():
-        if any(name == prefix or name.startswith(prefix + ".") for prefix in recipe.freeze):
-            parameter.requires_grad_(False)
-            frozen += 1
-    unused = [
-        p
-        for p in recipe.freeze
-        if not any((n + ".").startswith(p + ".") for n, _ in network.named_parameters())
-    ]
-    if unused:
-        raise OptionError(f"freeze_param names {', '.join(unused)}: the network has no such parameters")
-    if frozen:
-        logger.info("%d parameters stay as they are (freeze_param)", frozen)
+            _load(network, recipe, tokenizer)
+    if recipe.lora_only:
+        learn_only_lora(network, recipe.lora_bias)
+    freeze(network, recipe.freeze)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise OptionError("freeze_param names every parameter: nothing would be learnt")
     return network
+
+
+def _load(network: nn.Module, recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """All weights; what LoRA adds may be missing, and begins as it is made."""
+    assert recipe.init_param is not None
+    fresh = {name: value for name, value in network.state_dict().items() if MARK in name}
+    given = read_checkpoint(recipe.init_param)
+    for table in ("decoder.output_layer.weight", "ctc.ctc_lo.weight"):
+        if table in given and len(given[table]) != tokenizer.vocab_size:
+            raise CheckpointMismatchError(
+                f"{recipe.init_param} was trained with {len(given[table])} vocabulary entries, and the "
+                f"vocabulary of this run has {tokenizer.vocab_size}. Use the one the weights belong to, or "
+                "learn what depends on it anew: ++excludes=decoder.embed,decoder.output_layer,ctc"
+            )
+    load_weights(network, recipe.init_param, absent=fresh.keys() - given.keys())

@@ -2,10 +2,10 @@
 
     PYTHON_OF_THE_REFERENCE tests/golden/make_training.py [FOLDER]
 
-Reference: funasr 1.4.16, torch 2.13, CPU. Weights and inputs are those of seeded.py; no dropout, nothing shown
-by the sampler. Writes models/training.json (or FOLDER/training.json): for each class the losses of a batch of
-two utterances of one length, and the sum of squares of the gradient of some parameters. Sentences are such
-that the reference's integrate-and-fire keeps their last token (it loses some); the script sees to it.
+Reference: funasr 1.4.16, torch 2.13, CPU. Weights and inputs are those of seeded.py; no dropout, nothing
+shown by the sampler. Writes models/training.json (or FOLDER/training.json): for each class the losses of a
+batch of two utterances of one length, and the size of the gradient of its parts. Sentences are such that the
+reference's integrate-and-fire keeps their last token (it loses some); the script sees to it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ import torch
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import funasr.models.contextual_paraformer.model  # noqa: E402, F401  # these register the classes
-import funasr.models.sense_voice.model  # noqa: E402, F401
 import seeded  # noqa: E402
 import seeded_training as cases  # noqa: E402
 
@@ -49,7 +47,7 @@ def build(name: str, raw: dict[str, Any], vocab: int) -> torch.nn.Module:
 def lost(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> bool:
     """Does the reference's integrate-and-fire leave a token without sound?"""
     with torch.no_grad():
-        memory, lengths = model.encode(batch["speech"], batch["speech_lengths"])[:2]
+        memory, _ = model.encode(batch["speech"], batch["speech_lengths"])[:2]
         mask = torch.ones(len(memory), 1, memory.shape[1])
         target = batch["text_lengths"] + 1
         embeds = model.predictor(memory, None, mask, ignore_id=-1, target_label_length=target)[0]

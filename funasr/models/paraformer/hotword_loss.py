@@ -66,13 +66,13 @@ class SeacoLoss(ParaformerLoss):
         target_lengths: Tensor,
         places: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """As `ParaformerLoss`, with `loss_seaco`, `acc` of the hotword branch, and `loss_att` where it counts.
+        """As `ParaformerLoss`, with `loss_seaco`, `acc` of the hotword branch, perhaps `loss_att`.
 
         places (B, S, 2) first and last token of each hotword, -1 for none.
         """
         config = self.config
         labels, counts = with_end(targets, target_lengths, config)
-        encoded, predicted, decode = self._listen(model, self._masked(model, features), lengths, counts)
+        _, predicted, decode = self._listen(model, self._masked(model, features), lengths, counts)
         hidden = decode(predicted.embeds)
         ids, sizes, real = phrase_ids(targets, places, config.sos)
         phrases = _phrases(last_hidden(model.bias_encoder, model.decoder.embedded(ids), sizes), real)

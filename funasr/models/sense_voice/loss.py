@@ -12,7 +12,6 @@ from torch import Tensor
 
 from funasr.models.sense_voice.network import SenseVoiceSmall
 from funasr.nn.ctc import ctc_loss
-from funasr.nn.layers import frame_mask
 from funasr.nn.losses import accuracy, label_smoothing_loss
 from funasr.nn.specaug import SpecAugLfrConfig, spec_augment
 from funasr.stages.sense_voice import EMOTION_AND_EVENT, QUERIES, WITHOUT_ITN
@@ -46,7 +45,7 @@ class SenseVoiceLoss:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """features (B, T, input), lengths (B,), targets (B, U), target_lengths (B,) -> loss, statistics.
 
-        Statistics are detached scalars: `loss`, `loss_ctc`, `loss_rich` and `acc` (of the tags), and `tokens`.
+        Statistics are detached scalars: `loss`, `loss_ctc`, `loss_rich`, `acc` (of the tags), and `tokens`.
         """
         if model.training and self._specaug is not None:
             features = spec_augment(features, self._specaug)
