@@ -8,6 +8,7 @@ FunASRError
 ├── HubError                 a download that failed, with its cause
 ├── InputError               an `input=` of a form nobody can read (also a ValueError)
 │   └── AudioDecodeError     sound that cannot be decoded
+├── ExportError              a graph that does not do what its network does
 └── MissingDependencyError   an optional package is absent (also an ImportError)
 """
 
@@ -47,6 +48,10 @@ class InputError(FunASRError, ValueError):
 
 class AudioDecodeError(InputError):
     """Sound that cannot be decoded."""
+
+
+class ExportError(FunASRError):
+    """A graph that does not do what its network does. It is not kept."""
 
 
 class MissingDependencyError(FunASRError, ImportError):

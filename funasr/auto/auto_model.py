@@ -65,7 +65,7 @@ class AutoModel:
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         kwargs = {"model": model, **kwargs}
-        options = sort_options(kwargs)
+        options = self._options = sort_options(kwargs)
         self._defaults = options.call
         self._main = build.load(options)
         self._check_text(options.call)
@@ -305,6 +305,28 @@ class AutoModel:
                 if options.progress_callback is not None:
                     options.progress_callback(done, len(items))
                 yield transcript
+
+    def export(
+        self,
+        input: Any = None,
+        *,
+        type: str = "onnx",
+        quantize: bool = False,
+        opset_version: int = 14,
+        output_dir: str | os.PathLike[str] | None = None,
+        **cfg: Any,
+    ) -> str:
+        """Write the model as ONNX -> the directory: that of its weights, or `output_dir`.
+
+        `quantize=True` writes the graphs with integer weights too. Each is compared with torch on `input`,
+        recordings or texts; without, on short recordings that come with the package. Sub-models are not
+        exported. Raises ExportError where a graph does not do what the network does; no file is left then.
+        """
+        from funasr.auto.export import export
+
+        given = {"input": input, "type": type, "quantize": quantize, "opset_version": opset_version, **cfg}
+        done = export(self._options, {**given, "output_dir": output_dir}, tell=logger.info)
+        return str(done.folder)
 
     def _decode_options(self, recognizer: Recognizer, options: CallOptions) -> DecodeOptions:
         given = options.hotword if options.hotword is not None else options.hotwords

@@ -65,20 +65,9 @@ def load(options: AutoModelOptions) -> Loaded:
 
     Raises ModelNotFoundError, HubError, ModelFilesError (CheckpointMismatchError), MissingDependencyError.
     """
-    loading = options.load
     if options.model in SILERO_NAMES:
         return _load_silero(options)
-    known = find_alias(options.model)
-    if known is not None and known.model not in registry.MODELS and not Path(options.model).is_dir():
-        registry.lookup(registry.MODELS, known.model)  # says so now, and not after a large download
-    path = hub.resolve(
-        loading.model_path or options.model,
-        hub=loading.hub,
-        revision=loading.model_revision,
-        offline=bool(loading.offline),
-        check_latest=loading.check_latest,
-    )
-    directory = ModelDir.open(path, _overrides(options))
+    directory = open_directory(options)
     _warn_of_another_rate(options, directory)
     if directory.model in VAD_CLASSES:
         return _load_detector(options, directory)
@@ -96,6 +85,25 @@ def load(options: AutoModelOptions) -> Loaded:
         recognizer = build_recognizer(directory, lambda *widths: StepEngine(network(*widths)))
         return _loaded(options, directory, recognizer=recognizer)
     return _loaded(options, directory, recognizer=build_recognizer(directory, network))
+
+
+def open_directory(options: AutoModelOptions) -> ModelDir:
+    """Find the model that `options` name, fetch it if need be, and read its settings.
+
+    Raises ModelNotFoundError, HubError, ModelFilesError.
+    """
+    loading = options.load
+    known = find_alias(options.model)
+    if known is not None and known.model not in registry.MODELS and not Path(options.model).is_dir():
+        registry.lookup(registry.MODELS, known.model)  # says so now, and not after a large download
+    path = hub.resolve(
+        loading.model_path or options.model,
+        hub=loading.hub,
+        revision=loading.model_revision,
+        offline=bool(loading.offline),
+        check_latest=loading.check_latest,
+    )
+    return ModelDir.open(path, _overrides(options))
 
 
 def _overrides(options: AutoModelOptions) -> dict[str, Any]:

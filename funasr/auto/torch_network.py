@@ -20,15 +20,32 @@ TORCH_COMMAND = 'pip install "funasr[torch]"'
 
 
 def torch_network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_size: int) -> Any:
-    """The network of a directory with its weights, on its device.
+    """The network of a directory with its weights, on its device, in its fastest form.
 
     Raises MissingDependencyError without torch, ModelFilesError (CheckpointMismatchError).
+    """
+    network = plain_network(directory, loading, vocab_size, input_size)
+    import torch
+
+    from funasr.nn.packed import prepare_for_inference
+
+    device = choose_device(loading.device if loading.ngpu else "cpu")
+    dtype = torch.float16 if loading.fp16 else torch.bfloat16 if loading.bf16 else torch.float32
+    if dtype == torch.float16 and device.type == "cpu":
+        logger.warning("fp16 is far slower than float32 on a cpu; computing in float32")
+        dtype = torch.float32
+    return prepare_for_inference(network, device=device, dtype=dtype)
+
+
+def plain_network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_size: int) -> Any:
+    """The network of a directory with its weights: on the cpu, float32, as it is trained and exported.
+
+    Raises as `torch_network`.
     """
     if not has_torch():
         raise MissingDependencyError("torch", f"the model in {directory.path}", TORCH_COMMAND)
     import torch
 
-    from funasr.nn.packed import prepare_for_inference
     from funasr.nn.weights import initialize_weights, load_weights, unallocated
 
     if loading.ncpu is not None:
@@ -54,12 +71,7 @@ def torch_network(directory: ModelDir, loading: LoadOptions, vocab_size: int, in
         with unallocated():  # nothing is initialized that the file replaces anyway
             network = new()
         load_weights(network, weights)
-    device = choose_device(loading.device if loading.ngpu else "cpu")
-    dtype = torch.float16 if loading.fp16 else torch.bfloat16 if loading.bf16 else torch.float32
-    if dtype == torch.float16 and device.type == "cpu":
-        logger.warning("fp16 is far slower than float32 on a cpu; computing in float32")
-        dtype = torch.float32
-    return prepare_for_inference(network, device=device, dtype=dtype)
+    return network.float()  # some files hold 16 bits
 
 
 def _warn_of_random_parts(names: Sequence[str], weights: Path) -> None:

@@ -84,6 +84,7 @@ def graphs(network: Paraformer) -> list[Graph]:
         outputs=("logits", "token_num", *fired),
         axes=axes,
         optional=tuple(hotwords)[1:],
+        stepped=("us_cif_peak",),
         keep_float=("output", "bias_encoder", "bias_decoder"),
     )
     if not isinstance(network, SeacoParaformer | ContextualParaformer):
