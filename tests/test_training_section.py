@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from funasr import AutoModel
 from funasr.train.report import read_start
 from tests.conftest import ROOT
 from tests.test_docs import BLOCKS
@@ -66,3 +67,28 @@ def test_the_script_works_from_any_directory(clone: Path, tmp_path: Path) -> Non
     assert rates["after"]["error_rate"] < rates["before"]["error_rate"]
     assert Path(read_start(out).model).name == "paraformer-words-en"
     assert "step_in_epoch" in (out / "log.txt").read_text()
+
+
+HEAR = """
+import json, sys
+from funasr import AutoModel
+model = AutoModel(model=sys.argv[1], device="cpu", disable_update=True, disable_pbar=True, log_level="ERROR")
+print("heard:" + json.dumps([model.generate(input=path)[0]["text"] for path in sys.argv[2:]]))
+"""
+
+
+@pytest.mark.reference
+def test_upstream_hears_what_we_hear_with_the_model_of_a_run(clone: Path, reference_python: str) -> None:
+    variables = {"data_root": str(clone), "data_dir": str(clone / "data/list"), "output_dir": "out"}
+    bash(clone, str(SCRIPT), "++train_conf.max_epoch=1", **variables)
+    sounds = [str(path) for path in sorted((clone / "data/wav/val").iterdir())[:8]]
+    done = subprocess.run(
+        [reference_python, "-c", HEAR, str(clone / "out"), *sounds],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    [theirs] = re.findall("heard:(.*)", done.stdout)
+    model = AutoModel(model=str(clone / "out"), device="cpu", disable_pbar=True)
+    assert json.loads(theirs) == [model.generate(input=sound)[0]["text"] for sound in sounds]

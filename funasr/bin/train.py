@@ -90,6 +90,8 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
     report = bool(settings.pop("report", False)) or report
     if report:
         require_report()
+    if report:
+        require_report()
     name, wanted = str(settings.pop("model")), str(settings.pop("device", "auto"))
     backend = settings.pop("backend", None)
     device = choose_device(wanted)

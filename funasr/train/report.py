@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from funasr.errors import InputError, OptionError
+from funasr.errors import InputError, MissingDependencyError, OptionError
 from funasr.modeldir import ModelDir
 from funasr.train.curves import Curves, draw, read_curves
 from funasr.train.evaluation import Evaluation, Scored, write_json
@@ -108,7 +108,11 @@ def write_report(
     Returns the path of report.md. Raises OptionError where nothing can be written.
     """
     curves = read_curves(output / LOG)
-    drawn = draw(curves, output / "curves.png")
+    drawn = False
+    try:
+        drawn = draw(curves, output / "curves.png")
+    except MissingDependencyError as error:
+        notes = (*notes, str(error))
     after, before = evaluations["after"], evaluations.get("before")
     moved = changes(before, after) if before is not None else []
     better = sorted((c for c in moved if c.gained > 0), key=lambda c: -c.gained)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_a_network_from_scratch_has_no_before(tmp_path: Path) -> None:
 
     assert "from scratch" in text
     assert "got better" not in text
+
+
+def test_without_matplotlib_there_is_a_report_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log.txt").write_text("train, rank: 0, total step: 1, (lr: 1e-3), [('loss', 1.0)]\n")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text = write_report(tmp_path, NOTE, {"after": AFTER}).read_text()
+
+    assert "pip install 'funasr[train]'" in text
+    assert not (tmp_path / "curves.png").exists()
 
 
 def test_the_note_of_the_first_run_counts(tmp_path: Path) -> None:
