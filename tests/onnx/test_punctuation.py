@@ -17,7 +17,7 @@ from funasr.models.ct_transformer.online import CTTransformerStreaming
 from funasr.nn.graph import Graph
 from funasr.stages.punctuation import Punctuator
 from funasr.text.words import WordVocabulary
-from funasr_onnx.punctuation import OnnxPunctuation
+from funasr_onnx.punctuation import WORDS_AT_ONCE, OnnxPunctuation
 from funasr_onnx.session import OnnxSession
 from tests.models.test_ct_transformer import network, punc_dirs
 from tests.onnx.graphs import exported, loaded
@@ -63,8 +63,10 @@ def test_a_batch_has_the_labels_of_each_row_alone(
     pairs: dict[str, tuple[Any, OnnxPunctuation]], name: str
 ) -> None:
     own, graph = pairs[name]
-    ids = np.random.default_rng(0).integers(0, 50, (4, 30))
-    lengths, boundaries = np.array([1, 30, 12, 30]), np.array([0, 5, 12, 29])
+    rows = 2 * WORDS_AT_ONCE // 30 + 3  # in three parts
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 50, (rows, 30))
+    lengths, boundaries = rng.integers(1, 31, rows), rng.integers(0, 31, rows)
 
     labels = graph.label(ids, lengths, boundaries)
 
