@@ -17,7 +17,7 @@ from funasr.models.paraformer.online import ParaformerStreaming
 from funasr.nn.packed import prepare_for_inference
 from funasr.nn.weights import unallocated
 from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape
-from funasr.stages.stepping import ParaformerState
+from funasr.stages.stepping import ParaformerState, ParaformerSteps
 from tests.models.small import golden, seeded
 from tests.models.test_paraformer_shapes import full_config, listed_shapes
 
@@ -41,7 +41,7 @@ def shape_of(number: int) -> ChunkShape:
 
 
 def walk(
-    model: ParaformerStreaming, chunks: list[np.ndarray], shape: ChunkShape = USUAL
+    model: ParaformerSteps, chunks: list[np.ndarray], shape: ChunkShape = USUAL
 ) -> list[tuple[ChunkRow, ParaformerState]]:
     """A whole stream by itself: what each step gave."""
     done, state = [], model.initial_state(shape)
