@@ -1,12 +1,14 @@
 """Live recognition: the time of each call against upstream's, and how many streams one machine keeps up with.
 
     python benchmarks/latency.py --models DIR --audio a.wav ... [--threads 2] [--calls 60] [--streams 1 4 16]
+        [--engine torch|onnx ...] [--quantize] [--bf16]
 
 DIR holds `paraformer-streaming-full`, random or released. The documented loop of `generate(input=chunk,
 cache=cache)`, 600 ms a call. FUNASR_REFERENCE_PYTHON names a Python with upstream installed; both programs
 live in processes of their own and take turns, call by call, on the same sound, so what disturbs the machine
-disturbs both. The texts of all calls are compared. `--bf16` adds a third process, ours with bf16=True. Then
-ours alone: streams stepped together.
+disturbs both. The texts of all calls are compared. Each `--engine` is a process of ours; onnx wants the
+graphs that funasr-export writes beside the weights. `--quantize` adds one with their integer weights,
+`--bf16` one in torch with bf16=True. Then streams stepped together, by the last of ours.
 """
 
 from __future__ import annotations
@@ -28,7 +30,14 @@ RATE = 16000
 CHUNK = [0, 10, 5]
 STRIDE = CHUNK[1] * 960
 OPTIONS = {"chunk_size": CHUNK, "encoder_chunk_look_back": 4, "decoder_chunk_look_back": 1}
-OURS, BF16, REFERENCE = "ours", "ours bf16", "reference"
+REFERENCE = "reference"
+OURS: dict[str, dict[str, Any]] = {
+    "torch": {"engine": "torch"},
+    "torch bf16": {"engine": "torch", "bf16": True},
+    "onnx": {"engine": "onnx"},
+    "onnx int8": {"engine": "onnx", "quantize": True},
+}
+"""Ours, and what they are opened with."""
 WARM_UP = 6
 """Calls that are not counted: histories fill up, threads start."""
 
@@ -42,9 +51,8 @@ def serve(job: dict[str, Any]) -> None:
     ours = job["side"] != REFERENCE
     torch.set_num_threads(job["threads"])
     options: dict[str, Any] = {"device": "cpu", "ncpu": job["threads"], "disable_pbar": True}
-    options |= {"offline": True} if ours else {"disable_update": True, "log_level": "ERROR"}
-    if job["side"] == BF16:
-        options["bf16"] = True
+    options |= {"offline": True, **OURS[job["side"]]} if ours else {}
+    options |= {} if ours else {"disable_update": True, "log_level": "ERROR"}
     model = AutoModel(model=job["model"], **options)
     sound = np.load(job["sound"])
     cache: dict[str, Any] = {}
@@ -159,7 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 4, 16])
-    parser.add_argument("--bf16", action="store_true", help="ours with bf16=True as well")
+    parser.add_argument("--engine", nargs="+", default=["torch"], choices=["torch", "onnx"])
+    parser.add_argument("--quantize", action="store_true", help="onnx with integer weights as well")
+    parser.add_argument("--bf16", action="store_true", help="torch with bf16=True as well")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.serve:
@@ -169,8 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     sound = np.concatenate([load_audio(file) for file in options.audio])
     reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    programs = {OURS: sys.executable}
-    programs |= {BF16: sys.executable} if options.bf16 else {}
+    names = [*options.engine, *["torch bf16"] * options.bf16, *["onnx int8"] * options.quantize]
+    programs = dict.fromkeys(names, sys.executable)
     programs |= {REFERENCE: reference} if reference else {}
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "sound.npy", np.resize(sound, (WARM_UP + options.calls) * STRIDE))
@@ -181,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         sides = [Side(name, python, job) for name, python in programs.items()]
         compare_calls(sides, options.calls)
-        compare_streams(sides[0], options.streams, max(options.calls // 4, 5))
+        compare_streams(sides[len(names) - 1], options.streams, max(options.calls // 4, 5))
         for side in sides:
             side.close()
     return 0
