@@ -70,7 +70,7 @@ def readers(data: Path, seconds: float | None) -> Pieces:
     """Whole: the halves. Each piece counts as a recording of its own, as there is but one of a reader."""
     sounds = [
         (one.name, f"{one.name} {number}", half.astype(np.float32) / 32768)
-        for one in read_readers(data)[1]
+        for one in read_readers(data)[2]
         for number, half in enumerate(np.array_split(one.clips[0], 2))
     ]
     pieces = pieces_of(sounds, seconds)

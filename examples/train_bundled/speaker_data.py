@@ -2,6 +2,7 @@
 
 Who is kept out of training: 30 of the 224 LibriSpeech readers and 14 % of the Speech Commands speakers, by a
 hash of their id; all of `librispeech_test_other`, the Free Spoken Digit Dataset and every other corpus.
+16 more readers serve to rank checkpoints.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ READERS = "speaker/librispeech_train_clean_100"
 OTHERS = "speaker/librispeech_test_other"
 COMMANDS = ("asr/speech_commands", "asr/speech_commands_more")
 HELD_OUT_READERS = 30
+DEVELOPMENT_READERS = 16
 FEWEST_WORDS = 3
-"""Of a Speech Commands speaker: fewer say little about a voice."""
+"""Of a Speech Commands speaker whom a model is tried on: fewer say little about a voice."""
 TEMPOS = (1.0, 0.9, 1.1)
-"""A reader played slower or faster is another voice, and counts as another speaker."""
+"""Somebody played slower or faster is another voice, and counts as another speaker."""
+READ_TEMPOS = (1.0, 0.85, 0.92, 1.08, 1.17)
+"""Of readers, who are few."""
 
 Rng = np.random.Generator
 Pcm = NDArray[np.int16]
@@ -48,10 +52,12 @@ class Person:
     """Clips are single words: several make a piece."""
 
 
-def split_readers(names: Iterable[str]) -> tuple[list[str], list[str]]:
-    """(to train on, kept out). By a hash of the name, so that nobody moves when the set grows a little."""
+def split_readers(names: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    """(to train on, development, kept out). By a hash of the name, so that nobody moves when the set grows
+    a little."""
     order = sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())
-    return sorted(order[HELD_OUT_READERS:]), sorted(order[:HELD_OUT_READERS])
+    seen = HELD_OUT_READERS + DEVELOPMENT_READERS
+    return sorted(order[seen:]), sorted(order[HELD_OUT_READERS:seen]), sorted(order[:HELD_OUT_READERS])
 
 
 def read_people(data: Path, folder: str, part: str | None = None) -> dict[str, list[tuple[str, Pcm]]]:
@@ -64,18 +70,17 @@ def read_people(data: Path, folder: str, part: str | None = None) -> dict[str, l
     return people
 
 
-def read_readers(data: Path) -> tuple[list[Person], list[Person]]:
-    """LibriSpeech readers (to train on, kept out)."""
+def read_readers(data: Path) -> tuple[list[Person], list[Person], list[Person]]:
+    """LibriSpeech readers (to train on, development, kept out)."""
     people = read_people(data, READERS)
-    parts = split_readers(people)
-    train, held_out = (
+    train, development, held_out = (
         [Person(name=name, clips=tuple(x for _, x in people[name]), words=False) for name in part]
-        for part in parts
+        for part in split_readers(people)
     )
-    return train, held_out
+    return train, development, held_out
 
 
-def read_speakers_of_words(data: Path, part: str) -> list[Person]:
+def read_speakers_of_words(data: Path, part: str, fewest: int = FEWEST_WORDS) -> list[Person]:
     """Speech Commands speakers of `train`, `dev` or `test` with words enough."""
     clips: dict[str, list[Pcm]] = {}
     for folder in COMMANDS:
@@ -86,7 +91,7 @@ def read_speakers_of_words(data: Path, part: str) -> list[Person]:
     return [
         Person(name=name, clips=tuple(clips[name]), words=True)
         for name in sorted(clips)
-        if len(clips[name]) >= FEWEST_WORDS
+        if len(clips[name]) >= fewest
     ]
 
 
@@ -140,14 +145,14 @@ def _words(person: Person, length: int, rng: Rng) -> Samples:
 
 
 def halves(person: Person, rng: Rng) -> tuple[Person, Person]:
-    """Two parts of what is recorded of somebody, with nothing in common: words, or halves of a stretch."""
+    """Two parts of what is recorded of somebody, with nothing in common: words, or parts of a stretch."""
     if person.words:
         order = [person.clips[index] for index in rng.permutation(len(person.clips))]
         middle = len(order) // 2
         first, second = tuple(order[:middle]), tuple(order[middle:])
     else:
         clip = person.clips[int(rng.integers(len(person.clips)))]
-        middle = len(clip) // 2
+        middle = int(rng.uniform(0.4, 0.6) * len(clip))
         first, second = (clip[:middle],), (clip[middle:],)
     return replace(person, clips=first), replace(person, clips=second)
 
@@ -158,23 +163,35 @@ def without_mean(features: Features) -> Features:
     return centred
 
 
+def masked(features: Features, share: float, rng: Rng) -> Features:
+    """In a share of the pieces a band of up to 12 bins is nothing, in as many up to 20 frames are."""
+    size, bins = features.shape
+    kept = features.copy()
+    if rng.random() < share:
+        low = int(rng.integers(bins - 12))
+        kept[:, low : low + int(rng.integers(1, 13))] = 0.0
+    if rng.random() < share:
+        start = int(rng.integers(size - 20))
+        kept[start : start + int(rng.integers(1, 21))] = 0.0
+    return kept
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
     """What an epoch holds: so many batches, of so many pairs of pieces of so many frames."""
 
     frames: int
     pairs: int
-    batches: int
-    clean: float
-    """Share of pieces that go through no channel."""
-    short: float = 0.15
+    batches: int = 100
+    clean: tuple[float, float] = (0.7, 0.4)
+    """Share of pieces that go through no channel: of the first of a pair, and of the second. Two pieces that
+    sound alike for any other reason than the voice would teach the network that reason."""
+    short: float = 0.03
     """Share of pieces that are filled up with zeros, as short turns are."""
-    apart: bool = True
-    """The two pieces of a pair are of different parts of a recording. Otherwise they share words, which are
-    found sooner than the voice: an easy beginning, and no more than that."""
-    mixed: bool = False
-    """Readers and speakers of words in one batch, who are told apart easily. Else half of the batches is of
-    readers, and the other of words, whose pieces are a frame shorter."""
+    readers: float = 0.55
+    """Share of pairs of running speech."""
+    masked: float = 0.1
+    """Share of pieces with a band of nothing, and with a time of nothing."""
 
 
 class Pairs:
@@ -188,21 +205,17 @@ class Pairs:
         lessons: Mapping[int, Lesson],
         *,
         seed: int,
-        readers: float = 0.4,
     ) -> None:
-        """lessons: by the epoch from which on they are taught; 0 is among them.
-
-        readers: share of pieces of running speech in mixed lessons.
-        """
+        """lessons: by the epoch from which on they are taught; 0 is among them."""
         self._voices = [
-            (person, tempo) for person in people for tempo in ((1.0,) if person.words else TEMPOS)
+            (person, tempo) for person in people for tempo in (TEMPOS if person.words else READ_TEMPOS)
         ]
         self._kinds = [
             [index for index, (person, _) in enumerate(self._voices) if person.words == words]
             for words in (False, True)
         ]
         self._surroundings, self._fbank, self._lessons = surroundings, fbank, lessons
-        self._seed, self._readers = seed, readers
+        self._seed = seed
 
     @property
     def speakers(self) -> int:
@@ -211,36 +224,33 @@ class Pairs:
 
     def lengths(self, epoch: int) -> NDArray[np.int64]:
         lesson = self._lesson(epoch)
-        frames = np.full(lesson.pairs * lesson.batches, lesson.frames, dtype=np.int64)
-        if not lesson.mixed:
-            frames[len(frames) // 2 :] -= 1
-        return 2 * frames
+        return np.full(lesson.pairs * lesson.batches, 2 * lesson.frames, dtype=np.int64)
 
     def load(self, epoch: int, index: int) -> Example:
         rng = np.random.default_rng((self._seed, epoch, index))
         lesson = self._lesson(epoch)
-        frames = int(self.lengths(epoch)[index]) // 2
-        words = rng.random() >= self._readers if lesson.mixed else frames < lesson.frames
-        kind = self._kinds[int(words)]
+        kind = self._kinds[int(rng.random() >= lesson.readers)]
         speaker = kind[int(rng.integers(len(kind)))]
         person, tempo = self._voices[speaker]
-        parts = halves(person, rng) if lesson.apart else (person, person)
-        sounds = [self.sound(part, tempo, frames, lesson, rng) for part in parts]
-        pieces = [without_mean(self._fbank(sound)) for sound in sounds]
+        pieces = []
+        for part, clean in zip(halves(person, rng), lesson.clean, strict=True):
+            features = without_mean(self._fbank(self._sound(part, tempo, clean, lesson, rng)))
+            pieces.append(masked(features, lesson.masked, rng))
         return Example(
             key=f"{epoch}-{index}",
             features=np.concatenate(pieces),
             target=np.array([speaker], dtype=np.int64),
         )
 
-    def sound(self, person: Person, tempo: float, frames: int, lesson: Lesson, rng: Rng) -> Samples:
-        """Samples of somebody that give so many frames."""
-        length = self._fbank.config.window_samples + (frames - 1) * self._fbank.config.hop_samples
+    def _sound(self, person: Person, tempo: float, clean: float, lesson: Lesson, rng: Rng) -> Samples:
+        """Samples of somebody that give as many frames as the lesson's pieces have."""
+        config = self._fbank.config
+        length = config.window_samples + (lesson.frames - 1) * config.hop_samples
         heard = length
         if rng.random() < lesson.short:
             heard = int(rng.uniform(0.35, 0.95) * length)
         piece = take(person, heard, tempo, rng)
-        if rng.random() >= lesson.clean:
+        if rng.random() >= clean:
             piece = play(piece, self._surroundings, rng)
         return np.pad(piece, (0, length - heard))
 

@@ -69,7 +69,9 @@ def part(voices: NDArray[Any], spread: Spread, *, at_least: int = 1, at_most: in
     labels, found = np.zeros(len(x), dtype=np.int64), 0
     for start in range(0, len(x), AT_ONCE):
         chunk = slice(start, start + AT_ONCE)
-        own = merge(spread.weight * x[chunk], np.full(len(x[chunk]), spread.weight), phi, at_least, len(x))
+        own = merge(
+            spread.weight * x[chunk], np.full(len(x[chunk]), spread.weight, np.float64), phi, at_least, len(x)
+        )
         labels[chunk] = own + found
         found = int(labels[chunk].max()) + 1
     counts = spread.weight * np.bincount(labels)

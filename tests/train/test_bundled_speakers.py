@@ -64,7 +64,7 @@ def test_people_who_were_in_no_training_are_told_apart(
     import speaker_data
     from speaker_trials import equal_error_rate, trial_scores
 
-    _, people = speaker_data.read_readers(shared / "data")
+    _, _, people = speaker_data.read_readers(shared / "data")
     halves = [np.array_split(one.clips[0].astype(np.float32) / 32768, 2) for one in people]
     names = [one.name for one in people for _ in range(2)]
 

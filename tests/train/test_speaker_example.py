@@ -19,7 +19,16 @@ from funasr.models.campplus.network import Campplus
 from funasr.train.sampler import SamplerConfig, plan_epoch
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_bundled"
-NAMES = ("words_data", "vad_data", "speaker_data", "speaker_trials", "quick_campplus", "speaker_projection")
+NAMES = (
+    "words_data",
+    "vad_data",
+    "speaker_data",
+    "speaker_trials",
+    "quick_campplus",
+    "speaker_projection",
+    "muon",
+    "train_speakers",
+)
 RATE = 16000
 
 
@@ -54,24 +63,22 @@ def source(example: SimpleNamespace, **more: Any) -> Any:
     around = example.vad_data.Corpus(
         clips=(), sources=(), noises=(noise,), rooms=(np.array([32767, 9000], dtype=np.int16),)
     )
-    lesson = example.speaker_data.Lesson(
-        frames=98, pairs=3, batches=2, clean=0.3, short=0.5, mixed=True, apart=False
-    )
-    late = example.speaker_data.Lesson(frames=148, pairs=2, batches=2, clean=1.0)
-    return example.speaker_data.Pairs(people(example), around, fbank, {0: lesson, 5: late}, seed=1, **more)
+    lesson = example.speaker_data.Lesson(frames=98, pairs=3, batches=2, short=0.5, masked=0.0, **more)
+    late = example.speaker_data.Lesson(frames=148, pairs=2, batches=2)
+    return example.speaker_data.Pairs(people(example), around, fbank, {0: lesson, 5: late}, seed=1)
 
 
 def test_the_readers_kept_out_stay_the_same_when_others_join(example: SimpleNamespace) -> None:
     split = example.speaker_data.split_readers
     names = [str(number) for number in range(224)]
 
-    train, held_out = split(names)
+    train, development, held_out = split(names)
 
     assert len(held_out) == 30
-    assert not set(train) & set(held_out)
-    assert sorted(train + held_out) == sorted(names)
-    assert split(reversed(names)) == (train, held_out)
-    assert len(set(split([*names, "newcomer"])[1]) & set(held_out)) >= 29
+    assert len(development) == 16
+    assert sorted(train + development + held_out) == sorted(names)
+    assert split(reversed(names)) == (train, development, held_out)
+    assert len(set(split([*names, "newcomer"])[2]) & set(held_out)) >= 29
 
 
 def test_an_example_is_two_pieces_of_one_speaker_each_less_its_mean(example: SimpleNamespace) -> None:
@@ -87,13 +94,31 @@ def test_an_example_is_two_pieces_of_one_speaker_each_less_its_mean(example: Sim
     assert pairs.lengths(0).tolist() == [196] * 6
 
 
-def test_unmixed_lessons_have_batches_of_readers_and_batches_of_words(example: SimpleNamespace) -> None:
-    pairs = source(example)
+def test_every_batch_of_every_lesson_is_full(example: SimpleNamespace) -> None:
+    trainer = example.train_speakers
+    for lesson in trainer.LESSONS.values():
+        lengths = np.full(lesson.pairs * 4, 2 * lesson.frames, dtype=np.int64)
+        config = SamplerConfig(batch_size=trainer.BATCH_FRAMES, sort_size=1_000_000)
 
-    assert pairs.lengths(7).tolist() == [296, 296, 294, 294]
-    assert [int(pairs.load(7, index).target[0]) < 3 for index in range(4)] == [True, True, False, False]
-    plan = plan_epoch(pairs.lengths(7), SamplerConfig(batch_size=600, sort_size=1_000_000), epoch=7)
-    assert sorted(sorted(batch) for batch in plan) == [[0, 1], [2, 3]]
+        assert [len(batch) for batch in plan_epoch(lengths, config, epoch=0)] == [lesson.pairs] * 4
+
+
+def test_lessons_change_with_the_epoch(example: SimpleNamespace) -> None:
+    assert source(example).lengths(4).tolist() == [196] * 6
+    assert source(example).lengths(5).tolist() == [296] * 4
+
+
+def test_masked_pieces_miss_a_band_or_a_time_and_nothing_else(example: SimpleNamespace) -> None:
+    whole = np.ones((98, 80), dtype=np.float32)
+
+    made = [example.speaker_data.masked(whole, 1.0, np.random.default_rng(i)) for i in range(20)]
+
+    for one in made:
+        gone_bins, gone_frames = (one == 0).all(axis=0).sum(), (one == 0).all(axis=1).sum()
+        assert 1 <= gone_bins <= 12
+        assert 1 <= gone_frames <= 20
+        assert (one == 0).sum() == 98 * gone_bins + 80 * gone_frames - gone_bins * gone_frames
+    assert example.speaker_data.masked(whole, 0.0, np.random.default_rng(0)).all()
 
 
 def test_examples_depend_on_their_place_alone(example: SimpleNamespace) -> None:
@@ -103,15 +128,14 @@ def test_examples_depend_on_their_place_alone(example: SimpleNamespace) -> None:
     assert not np.array_equal(one.features, source(example).load(4, 2).features)
 
 
-def test_a_reader_at_three_tempos_is_three_speakers_and_a_caller_one(example: SimpleNamespace) -> None:
-    pairs = source(example)
-    assert pairs.speakers == 4
+def test_a_reader_at_five_tempos_is_five_speakers_and_a_caller_three(example: SimpleNamespace) -> None:
+    assert source(example).speakers == 8
 
     readers = {int(source(example, readers=1.0).load(0, i).target[0]) for i in range(6)}
     callers = {int(source(example, readers=0.0).load(0, i).target[0]) for i in range(6)}
 
-    assert readers <= {0, 1, 2}
-    assert callers == {3}
+    assert readers <= {0, 1, 2, 3, 4}
+    assert callers <= {5, 6, 7}
 
 
 def test_halves_have_no_sound_in_common(example: SimpleNamespace) -> None:
@@ -177,18 +201,20 @@ def test_the_quick_form_for_training_computes_the_same(example: SimpleNamespace,
 def test_the_projection_keeps_what_differs_between_people_alone(example: SimpleNamespace) -> None:
     rng = np.random.default_rng(0)
     whose = np.repeat(np.arange(40), 6)
-    corpus = whose >= 20
+    words = whose >= 20
     rows = rng.normal(0, 1, (240, 5))
     rows[:, 1] += 3 * rng.normal(0, 1, 40)[whose]  # the voice
     rows[:, 3] *= 10  # what is said
-    rows[:, 4] += 50 * corpus  # which corpus it is
+    rows[:, 4] += 50 * words  # which corpus it is
+    told = example.speaker_projection.Statistics(rows=rows, whose=whose, words=words)
 
-    projection = example.speaker_projection.discriminants(rows, whose, corpus, 2)
+    projection, between = example.speaker_projection.discriminants(told, 2)
 
-    strongest = projection[:, 0] * rows.std(axis=0)
-    assert np.abs(strongest).argmax() in (1, 4)
     kept = np.abs(projection[:, 0])
     assert kept[1] > 5 * max(kept[0], kept[2], kept[3], kept[4])
+    assert 4 < between[0] < 16
+    assert between[1] < 1
+    assert example.speaker_projection.centre(told)[4] == pytest.approx(25, abs=1)
 
 
 def test_a_projected_model_gives_what_the_projection_gives(example: SimpleNamespace) -> None:
@@ -204,3 +230,41 @@ def test_a_projected_model_gives_what_the_projection_gives(example: SimpleNamesp
     with torch.no_grad():
         voices = model.xvector.dense(torch.from_numpy(statistics.astype(np.float32)))
     np.testing.assert_allclose(voices.numpy(), (statistics - centre) @ projection, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
+def test_muons_step_is_as_long_in_all_directions(example: SimpleNamespace, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+
+    found = torch.linalg.svdvals(example.muon.orthogonal(torch.randn(shape)))
+
+    assert found.min() > 0.6
+    assert found.max() < 1.3
+
+
+def test_muon_learns_matrices_and_vectors_and_goes_on_from_its_state(example: SimpleNamespace) -> None:
+    torch.manual_seed(0)
+    inputs, wanted = torch.randn(64, 6), torch.randn(64, 4)
+
+    def run(steps: int, state: Any = None) -> tuple[list[float], Any]:
+        torch.manual_seed(1)
+        layer = torch.nn.Linear(6, 4)
+        optimizer = example.muon.Muon([layer.weight], [layer.bias], lr=0.02, other_lr=0.01)
+        if state is not None:
+            layer.load_state_dict(state[0])
+            optimizer.load_state_dict(state[1])
+        losses = []
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = (layer(inputs) - wanted).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        return losses, (layer.state_dict(), optimizer.state_dict())
+
+    whole, _ = run(60)
+    begun, state = run(30)
+    rest, _ = run(30, state)
+
+    assert whole[-1] < 0.9 * whole[0]
+    assert begun + rest == pytest.approx(whole, rel=1e-5)
