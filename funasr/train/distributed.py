@@ -7,6 +7,8 @@ of the model (DDP), or a share of each weight (FSDP2). Checkpoints are whole in 
 from __future__ import annotations
 
 import os
+import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -108,11 +110,37 @@ def joined(backend: str | None = None, *, cuda: bool = False) -> Iterator[Ranks]
         raise OptionError(f"backend {backend!r}: this torch has {', '.join(known)}")
     if cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group(backend, timeout=PATIENCE)
+    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))  # type: ignore[attr-defined]
+    fresh = dist.PrefixStore(_agreed_name(store, rank, world), store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=fresh, rank=rank, world_size=world, timeout=PATIENCE)
     try:
         yield Ranks.current()
     finally:
         dist.destroy_process_group()
+
+
+def _agreed_name(store: Any, rank: int, world: int) -> str:
+    """A name that these processes have never used.
+
+    torchrun keeps its store when it starts processes again, with the addresses of the ones that died: under
+    names of their own, those cannot be taken for ours. Process 0 says the name to whoever asks, until all
+    who are alive have it.
+    """
+    own = uuid.uuid4().hex
+    if rank:
+        store.set(f"asks/{rank}", own)
+        name = str(store.get(f"told/{own}").decode())
+        store.set(f"knows/{name}/{own}", "")
+        return name
+    waiting = set(range(1, world))
+    while waiting:
+        for other in [other for other in waiting if store.check([f"asks/{other}"])]:
+            asker = store.get(f"asks/{other}").decode()
+            store.set(f"told/{asker}", own)
+            if store.check([f"knows/{own}/{asker}"]):
+                waiting.remove(other)
+        time.sleep(0.01)
+    return own
 
 
 class Team:

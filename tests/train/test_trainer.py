@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,94 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from funasr.models.paraformer.bicif import BiCifParaformer
-from funasr.models.paraformer.loss import ParaformerLoss
 from funasr.train.checkpoint import load_checkpoint
-from funasr.train.data import Batch, Example
-from funasr.train.optim import OptimConfig, ScheduleConfig, build_optimizer, build_scheduler
-from funasr.train.sampler import SamplerConfig
-from funasr.train.trainer import TrainConfig, Trainer
-
-TINY = {
-    "model_conf": {
-        "lsm_weight": 0.1,
-        "length_normalized_loss": True,
-        "predictor_weight": 1.0,
-        "predictor_bias": 1,
-        "sampling_ratio": 0.75,
-    },
-    "encoder": "SANMEncoder",
-    "encoder_conf": {
-        "output_size": 16,
-        "attention_heads": 2,
-        "linear_units": 32,
-        "num_blocks": 2,
-        "dropout_rate": 0.1,
-    },
-    "decoder": "ParaformerSANMDecoder",
-    "decoder_conf": {
-        "attention_heads": 2,
-        "linear_units": 32,
-        "num_blocks": 1,
-        "att_layer_num": 1,
-        "kernel_size": 5,
-    },
-    "predictor": "CifPredictorV3",
-    "predictor_conf": {
-        "idim": 16,
-        "tail_threshold": 0.45,
-        "smooth_factor2": 0.25,
-        "noise_threshold2": 0.01,
-        "upsample_times": 3,
-        "use_cif1_cnn": False,
-        "upsample_type": "cnn_blstm",
-    },
-}
-
-
-class Tones:
-    """A language of four words: word w is four rows with a bump in columns 2w and 2w + 1."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def lengths(self, epoch: int) -> NDArray[np.int64]:
-        return np.array([4 * len(self._words(index)) for index in range(self.size)], dtype=np.int64)
-
-    def load(self, epoch: int, index: int) -> Example:
-        words = self._words(index)
-        rows = np.repeat(np.eye(4, dtype=np.float32)[words - 3], 4, axis=0).repeat(2, axis=1)
-        noise = np.random.default_rng((epoch, index)).normal(0, 0.1, rows.shape)
-        return Example(key=str(index), features=(rows + noise).astype(np.float32), target=words)
-
-    def _words(self, index: int) -> NDArray[np.int64]:
-        rng = np.random.default_rng(index)
-        return rng.integers(3, 7, int(rng.integers(1, 5)))
-
-
-class Criterion:
-    """The loss of the network's own config, on a batch."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        assert isinstance(model, BiCifParaformer)
-        loss = ParaformerLoss(model.config)
-        return loss(model, batch.features, batch.lengths, batch.targets, batch.target_lengths)
-
-
-def trainer(output: Path, **changes: object) -> Trainer:
-    torch.manual_seed(1)
-    model = BiCifParaformer.from_official(TINY, 8, 8)
-    optimizer = build_optimizer(OptimConfig(lr=0.005), model.parameters())
-    scheduler = build_scheduler(ScheduleConfig(scheduler="warmuplr", warmup_steps=10), optimizer)
-    config = dataclasses.replace(
-        TrainConfig(max_epoch=2, log_interval=4, keep_nbest_models=2, avg_nbest_model=2, grad_clip=5.0),
-        **changes,
-    )
-    sampler = SamplerConfig(batch_size=64, sort_size=32)
-    return Trainer(model, Criterion(), optimizer, scheduler, config, sampler, output)
+from funasr.train.data import Batch
+from tests.train.tiny_run import Tones, trainer
 
 
 def test_the_loss_follows_the_recorded_curve_down(tmp_path: Path) -> None:
