@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +58,10 @@ class OnnxPunctuation:
     def _label(
         self, ids: NDArray[np.int64], lengths: NDArray[np.int64], boundaries: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        inputs = {"inputs": ids.astype(np.int32), "text_lengths": lengths.astype(np.int32)}
+        inputs: dict[str, NDArray[Any]] = {
+            "inputs": ids.astype(np.int32),
+            "text_lengths": lengths.astype(np.int32),
+        }
         if self._live:
             size = ids.shape[1]
             inputs["vad_masks"] = boundary_masks(size, lengths, boundaries)

@@ -163,7 +163,7 @@ class _FusedBlock(nn.Module):
         self.linear = _RectifiedLinear(transit.nonlinear.batchnorm, transit.linear)
 
     def forward(self, x: Tensor, stretches: _Stretches) -> Tensor:
-        if torch.jit.is_tracing():  # a graph has no places to write to
+        if torch.onnx.is_in_onnx_export():  # a graph has no places to write to
             for layer in self.layers:
                 x = torch.cat([x, layer(x, stretches)], dim=2)
             return self.linear(x)  # type: ignore[no-any-return]
