@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from funasr import hub
 from funasr.audio.load import load_audio
-from funasr.features.frontend import WavFrontend
-from funasr.modeldir import ModelDir
+from funasr.stages.assembly import build_detector
 from funasr.stages.detector import all_or_nothing
 from funasr.stages.vad import SpeechDetector, VadStream
-from funasr.vad.options import VadOptions
 from funasr.vad.segments import stream_pairs
-from funasr_onnx.load import Graphs
-from funasr_onnx.networks import FsmnVadScorer
+from funasr_onnx.opening import open_model
 
 Pairs = list[list[int]]
 """[[start_ms, end_ms], ...]; -1 stands for what is not known yet, or was told before."""
@@ -28,19 +24,26 @@ _STREAM = "vad_stream"
 
 
 def load_detector(
-    path: Path, *, quantize: bool = False, device_id: str | int = "-1", intra_op_num_threads: int = 4
+    model_dir: str | Path | None,
+    *,
+    quantize: bool = False,
+    device_id: str | int = "-1",
+    intra_op_num_threads: int = 4,
+    unused: Mapping[str, Any] | None = None,
 ) -> SpeechDetector:
-    """The detector of a directory with `model.onnx` (or `model_quant.onnx`), `config.yaml` and `am.mvn`.
+    """The detector of a directory, or of a name of the hub.
 
     Directories that others made of the released graph, with `fsmnvad-online.onnx`, are opened as they are.
     """
-    model = ModelDir.open(path)
-    graphs = Graphs(
-        path=model.path, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
+    opened = open_model(
+        model_dir,
+        ("FsmnVADStreaming",),
+        quantize=quantize,
+        device_id=device_id,
+        intra_op_num_threads=intra_op_num_threads,
+        unused=unused,
     )
-    options = VadOptions.from_official(model.config.get("model_conf") or {})
-    frontend = WavFrontend.from_official(model.config.get("frontend_conf") or {}, model.cmvn)
-    return SpeechDetector(FsmnVadScorer.of(model, graphs), frontend, options)
+    return build_detector(opened.model, opened.network)
 
 
 class Fsmn_vad:  # noqa: N801 - upstream's name
@@ -48,21 +51,25 @@ class Fsmn_vad:  # noqa: N801 - upstream's name
 
     def __init__(
         self,
-        model_dir: str | Path,
+        model_dir: str | Path | None = None,
         batch_size: int = 1,
         device_id: str | int = "-1",
         quantize: bool = False,
         intra_op_num_threads: int = 4,
         max_end_sil: int | None = None,
         cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
         """`model_dir` is a directory or a name of the hub; `max_end_sil` overrides the model's silence in ms.
 
         `batch_size` and `cache_dir` are upstream's and change nothing here.
         """
-        folder = Path(model_dir) if Path(model_dir).is_dir() else hub.resolve(str(model_dir))
         self._detector = load_detector(
-            folder, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
+            model_dir,
+            quantize=quantize,
+            device_id=device_id,
+            intra_op_num_threads=intra_op_num_threads,
+            unused=kwargs,
         )
         self._options = self._detector.options
         if max_end_sil is not None:

@@ -19,8 +19,17 @@ PROMISED = [
     ("funasr.register", "tables"),
     ("funasr.models.fsmn_vad_streaming.dynamic_vad", "DynamicStreamingVAD"),
     ("funasr.utils.postprocess_utils", "rich_transcription_postprocess"),
+    ("funasr_onnx", "Paraformer"),
+    ("funasr_onnx", "ContextualParaformer"),
+    ("funasr_onnx", "SeacoParaformer"),
+    ("funasr_onnx", "SenseVoiceSmall"),
     ("funasr_onnx", "Fsmn_vad"),
     ("funasr_onnx", "Fsmn_vad_online"),
+    ("funasr_onnx", "CT_Transformer"),
+    ("funasr_onnx", "CT_Transformer_VadRealtime"),
+    ("funasr_onnx.paraformer_online_bin", "Paraformer"),
+    ("funasr_onnx.utils.postprocess_utils", "rich_transcription_postprocess"),
+    ("funasr_onnx.utils.postprocess_utils", "sentence_postprocess"),
 ]
 
 

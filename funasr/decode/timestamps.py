@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,9 +12,22 @@ from funasr.decode.cif import TIMESTAMP_THRESHOLD, integrate
 FIRE_SHIFT = -1.5
 """Frames from where a weight fires to where its token begins."""
 MAX_TOKEN_FRAMES = 12
-"""A token is not longer than this; silence fills the rest up to the next one."""
 EDGE_FRAMES = 5
 """More than this after the last fire is silence, half of which goes to the last token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRule:
+    """How the stretch between two fires is divided into a token and the silence after it."""
+
+    longest_frames: int = MAX_TOKEN_FRAMES
+    """A token is not longer than this; silence fills the rest up to the next one."""
+    cut_last: bool = True
+    """Of the last token too."""
+
+
+RUNTIME_RULE = TimeRule(longest_frames=30, cut_last=False)
+"""That of upstream's `funasr_onnx`."""
 
 
 def token_times(
@@ -24,6 +39,7 @@ def token_times(
     frame_ms: float = 60.0,
     offset_ms: float = 0.0,
     duration_ms: int | None = None,
+    rule: TimeRule | None = None,
 ) -> list[tuple[int, int]]:
     """(start_ms, end_ms) of each of `count` tokens.
 
@@ -42,7 +58,7 @@ def token_times(
     if len(fires) != count + 1:
         fires = _spread(fires, count + 1, frames)
 
-    spans = _spans(fires, frames)
+    spans = _spans(fires, frames, rule or TimeRule())
     # As upstream: in seconds and float64, then cut off. Rounding would move one time in a few by 1 ms.
     seconds = frame_ms / 1000 / upsample_rate
     offset = offset_ms / 1000
@@ -83,13 +99,14 @@ def _spread(fires: NDArray[np.float64], count: int, frames: int) -> NDArray[np.f
     return np.linspace(0.0, float(frames), count)
 
 
-def _spans(fires: NDArray[np.float64], frames: int) -> list[tuple[float, float]]:
+def _spans(fires: NDArray[np.float64], frames: int, rule: TimeRule) -> list[tuple[float, float]]:
     """(start, end) in frames of the token between any two fires."""
     tokens: list[tuple[float, float]] = []
     silence_last = False
     for start, end in zip(fires[:-1].tolist(), fires[1:].tolist(), strict=True):
-        silence_last = end - start > MAX_TOKEN_FRAMES
-        tokens.append((start, start + MAX_TOKEN_FRAMES if silence_last else end))
+        last = len(tokens) == len(fires) - 2
+        silence_last = end - start > rule.longest_frames and (rule.cut_last or not last)
+        tokens.append((start, start + rule.longest_frames if silence_last else end))
     # The stretch that ends the sequence grows to its end, or half way when that is far: the last token, or
     # the silence after it.
     if not silence_last:

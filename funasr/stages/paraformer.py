@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from funasr.arrays import Features, Samples
 from funasr.decode.cif import prefix_peaks
 from funasr.decode.greedy import kept_positions
-from funasr.decode.timestamps import token_times
+from funasr.decode.timestamps import TimeRule, token_times
 from funasr.result import Token, Transcript
 from funasr.stages.protocols import AcousticNetwork, AcousticRow, Hotwords
 from funasr.text.hotwords import Fetch, HotwordInput, HotwordReport, encode_hotwords, parse_hotwords
@@ -65,13 +65,20 @@ class ParaformerRecognizer:
         *,
         spaced: bool = False,
         frame_ms: float = 60.0,
+        closing: int = 0,
+        time_rule: TimeRule | None = None,
     ) -> None:
-        """`spaced`: text has a blank between any two words. `frame_ms`: from one feature row to the next."""
+        """`spaced`: text has a blank between any two words. `frame_ms`: from one feature row to the next.
+
+        `closing`: how many of the positions that the network predicts are never words, at the end.
+        """
         self.network = network
         self.frontend = frontend
         self.tokenizer = tokenizer
         self.spaced = spaced
         self._frame_ms = frame_ms
+        self._closing = closing
+        self._time_rule = time_rule or TimeRule()
 
     verbatim = False
     """Results are not as the model wrote them: the rules of the languages put blanks between words."""
@@ -156,14 +163,19 @@ class ParaformerRecognizer:
 
     def _pieces(self, row: AcousticRow, *, timed: bool) -> list[Token]:
         """What the network wrote, one Token per vocabulary id, special ones left out."""
-        kept = kept_positions(row.ids)
+        kept = kept_positions(row.ids)[: max(len(row.ids) - self._closing, 0)]
         ids = row.ids[kept].tolist()
         times: Sequence[tuple[int, int] | tuple[None, None]] = [(None, None)] * len(ids)
         if timed and row.alphas is not None:
             # Token weights fire by their prefix sums, timestamp weights by sequential ones (their default).
             peaks = None if self.network.has_timestamps else prefix_peaks(row.alphas)
             times = token_times(
-                row.alphas, peaks, len(ids), upsample_rate=row.upsample_rate, frame_ms=self._frame_ms
+                row.alphas,
+                peaks,
+                len(ids),
+                upsample_rate=row.upsample_rate,
+                frame_ms=self._frame_ms,
+                rule=self._time_rule,
             )
         # What the model could not write is dropped later; it says that the rest may be misheard too.
         known = 1.0 - ids.count(self.tokenizer.unk_id) / max(len(ids), 1)

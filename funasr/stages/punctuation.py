@@ -72,12 +72,11 @@ class Punctuator:
         self.split = split
         self.live = live
 
-    def punctuate(self, texts: Sequence[str]) -> list[Punctuated]:
+    def punctuate(self, texts: Sequence[str], *, split_size: int = SPLIT_SIZE) -> list[Punctuated]:
         """One result a text, each as it is alone. Marks that a text has already are words like others."""
         words = [self.split(text) for text in texts]
-        return [
-            self._written(split, windows) for split, windows in zip(words, self._read_all(words), strict=True)
-        ]
+        read = self._read_all(words, split_size=split_size)
+        return [self._written(split, windows) for split, windows in zip(words, read, strict=True)]
 
     def mark_words(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
         """Reads tokens; writes their marks. Words and times are untouched, silence passes through.
@@ -97,16 +96,24 @@ class Punctuator:
             for transcript, marked in zip(transcripts, tokens, strict=True)
         ]
 
-    def label(self, texts: Sequence[Sequence[str]], boundaries: Sequence[int] = ()) -> list[list[int]]:
+    def label(
+        self,
+        texts: Sequence[Sequence[str]],
+        boundaries: Sequence[int] = (),
+        *,
+        split_size: int = SPLIT_SIZE,
+    ) -> list[list[int]]:
         """The label of each word of each text, as the network gave it.
 
         `boundaries`: how many words at the beginning of each text are known from earlier calls.
         """
-        return [windows.labels.tolist() for windows in self._read_all(texts, boundaries)]
+        return [windows.labels.tolist() for windows in self._read_all(texts, boundaries, split_size)]
 
-    def stream(self, state: PunctuationState | None = None) -> PunctuationStream:
+    def stream(
+        self, state: PunctuationState | None = None, *, split_size: int = SPLIT_SIZE
+    ) -> PunctuationStream:
         """A live text: what was said is remembered up to its last sentence end. Or one that goes on."""
-        return PunctuationStream(self, state)
+        return PunctuationStream(self, state, split_size=split_size)
 
     def _written(self, words: Sequence[str], windows: _Windows) -> Punctuated:
         if not words:
@@ -123,9 +130,11 @@ class Punctuator:
         """The labels of a whole text: at its end is the end of a sentence."""
         return [*labels[:-1], closed_label(self.marks, words[-1], labels[-1])]
 
-    def _read_all(self, texts: Sequence[Sequence[str]], boundaries: Sequence[int] = ()) -> list[_Windows]:
+    def _read_all(
+        self, texts: Sequence[Sequence[str]], boundaries: Sequence[int] = (), split_size: int = SPLIT_SIZE
+    ) -> list[_Windows]:
         every = [
-            _Windows(self.vocabulary.ids(words), boundary, self.marks)
+            _Windows(self.vocabulary.ids(words), boundary, self.marks, split_size)
             for words, boundary in zip(texts, boundaries or [0] * len(texts), strict=True)
         ]
         while reading := [windows for windows in every if not windows.done]:
@@ -166,9 +175,16 @@ class PunctuationStream:
     A call that raises leaves the stream as it was.
     """
 
-    def __init__(self, punctuator: Punctuator, state: PunctuationState | None = None) -> None:
+    def __init__(
+        self,
+        punctuator: Punctuator,
+        state: PunctuationState | None = None,
+        *,
+        split_size: int = SPLIT_SIZE,
+    ) -> None:
         """`state` is that of another stream of the same model, to go on where that one stood."""
         self._punctuator = punctuator
+        self._split_size = split_size
         self._state = state or PunctuationState()
 
     @property
@@ -196,7 +212,7 @@ class PunctuationStream:
             return Punctuated(text="")
         known = len(self.carried)
         words = [*self.carried, *new]
-        [labels] = self._punctuator.label([words], [known])
+        [labels] = self._punctuator.label([words], [known], split_size=self._split_size)
         marks = self._punctuator.marks
         result = Punctuated(
             text=write_live(words, labels, marks, known), words=tuple(words), labels=tuple(labels)
@@ -232,15 +248,16 @@ class PunctuationStream:
 class _Windows:
     """One text on its way through the network."""
 
-    def __init__(self, ids: Labels, boundary: int, marks: MarkTable) -> None:
+    def __init__(self, ids: Labels, boundary: int, marks: MarkTable, split_size: int) -> None:
         self.boundary = boundary
+        self._split_size = split_size
         self.labels = np.zeros_like(ids)
         """Final up to where the next window starts."""
         self.runs: list[slice] = []
         """The stretches that windows handed out, each up to the end of a sentence."""
         self._ids = ids
         self._marks = marks
-        self._start, self._stop = 0, min(SPLIT_SIZE, len(ids))
+        self._start, self._stop = 0, min(split_size, len(ids))
 
     @property
     def done(self) -> bool:
@@ -263,7 +280,7 @@ class _Windows:
         if stop > self._start:
             self.runs.append(slice(self._start, stop))
             self._start = stop
-        self._stop = min(self._stop + SPLIT_SIZE, len(self._ids))
+        self._stop = min(self._stop + self._split_size, len(self._ids))
 
     def _cut(self, labels: Sequence[int]) -> int:
         """Where the last sentence of a window that is not the last one ends; its start when none does."""

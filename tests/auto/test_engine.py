@@ -30,7 +30,8 @@ SPEECH = talk(("loud", 1.5), ("quiet", 1.5), ("loud", 2.0), ("quiet", 1.2), ("lo
 def export(folder: Path) -> Path:
     """Write the graphs of a directory beside its weights."""
     directory = ModelDir.open(folder)
-    vocabulary = build_tokenizer(directory).vocab_size if directory.tokens else 0
+    spells = directory.tokens or directory.bpe_model
+    vocabulary = build_tokenizer(directory).vocab_size if spells else 0
     width = {"FsmnVADStreaming": 400}.get(directory.model, 560)
     network = registry.lookup(registry.MODELS, directory.model).from_official(
         directory.config, vocabulary, width
