@@ -51,21 +51,28 @@ class OnnxParaformerStreaming(ParaformerSteps):
 
     def _read_sizes(self, tail: float) -> StepSizes:
         _, width, remembered = self._decoder.input_shapes[self._caches[0]]
+        layers = len(self._caches)
         # Graphs that do not look back do not tell their heads, and have no history to be cut into them.
-        none = {"past": [0, 1, 2, 0, width]}
-        looks = self.supports_look_back
-        pasts = [(graph.optional_inputs if looks else none)["past"] for graph in self._graphs]
-        (layers, _, heads, *_), (_, _, decoder_heads, *_) = pasts
+        keys, heads, decoder_heads = 0, 1, 1
+        if self.supports_look_back:
+            keys, heads = self._keys_and_heads(self._encoder, _whole(width))
+            decoder_heads = self._keys_and_heads(self._decoder, _whole(width))[1]
         return StepSizes(
             input=_whole(self._encoder.input_shapes["speech"][2]),
             width=_whole(width),
-            encoder_layers=_whole(layers),
-            decoder_layers=len(self._caches),
-            encoder_heads=_whole(heads) // 2,
-            decoder_heads=_whole(decoder_heads) // 2,
+            encoder_layers=keys // (2 * heads),
+            decoder_layers=layers,
+            encoder_heads=heads,
+            decoder_heads=decoder_heads,
             remembered_tokens=_whole(remembered),
             tail=tail,
         )
+
+    @staticmethod
+    def _keys_and_heads(graph: OnnxSession, width: int) -> tuple[int, int]:
+        """(L * 2 H, H) of a graph that looks back."""
+        _, keys, _, head_width = graph.optional_inputs["past"]
+        return _whole(keys), width // _whole(head_width)
 
     @property
     def _graphs(self) -> tuple[OnnxSession, OnnxSession]:
@@ -142,7 +149,7 @@ class OnnxParaformerStreaming(ParaformerSteps):
             [row.ids[0] for row in rows],
             [row.confidences[0] for row in rows],
             np.concatenate([row.spoken for row in rows], axis=1),
-            np.concatenate([row.seen for row in rows], axis=1),
+            np.concatenate([row.seen for row in rows]),
         )
 
     def _run(
@@ -155,8 +162,8 @@ class OnnxParaformerStreaming(ParaformerSteps):
     ) -> list[NDArray[Any]]:
         """The outputs, and the keys and values of the `size` frames of the windows."""
         if not self.supports_look_back:
-            layers, batch, heads, _, width = history.past.shape
-            return [*graph.run(inputs, outputs), self._zeros(layers, batch, heads, size, width)]
+            batch, keys, _, width = history.past.shape
+            return [*graph.run(inputs, outputs), self._zeros(batch, keys, size, width)]
         past = {"past": history.past, "past_lengths": np.array(history.sizes, dtype=np.int32)}
         return graph.run({**inputs, **past}, [*outputs, _KEPT])
 

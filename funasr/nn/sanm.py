@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -181,22 +182,24 @@ class SanmAttention(nn.Module):
         return out
 
     def step(
-        self, x: Tensor, past: Tensor, hidden: Tensor | None, frames: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor, past: KeysValues, hidden: Tensor | None, frames: Tensor | None = None
+    ) -> tuple[Tensor, KeysValues]:
         """A window of a stream that looks back: x (B, T, in) -> (B, T, D), and its keys and values.
 
-        past (B, 2 heads, N, D / heads): keys and values of N frames before; those of the window are of the
-        same form. hidden (B, 1, 1, N + T) is added to scores; frames (B, T, 1) is 0 where the window is
-        padding. The convolution does not look out of the window.
+        `past` has those of N frames before. hidden (B, 1, 1, N + T) is added to scores; frames (B, T, 1) is 0
+        where the window is padding. The convolution does not look out of the window.
         """
         projected = self.linear_q_k_v(x)
-        value, block = projected[..., 2 * self.size :], self.fsmn_block
+        window, block = projected[..., 2 * self.size :], self.fsmn_block
         if frames is not None:
-            value = value * frames
-        memory = block.slide(F.pad(value, (0, 0, block.left, block.right))) + value
-        query, seen = torch.split(split_heads(projected, 3 * self.heads), [self.heads, 2 * self.heads], dim=1)
-        out: Tensor = self.linear_out(look(query, torch.cat([past, seen], dim=2), hidden)) + memory
-        return out, seen
+            window = window * frames
+        if torch.onnx.is_in_onnx_export():
+            memory = block._remember_as_image(window)  # saves padding, and an addition
+        else:
+            memory = block.slide(F.pad(window, (0, 0, block.left, block.right))) + window
+        query, key, value = torch.split(split_heads(projected, 3 * self.heads), self.heads, dim=1)
+        out: Tensor = self.linear_out(look(query, key, value, past, hidden)) + memory
+        return out, (key, value)
 
 
 def attend(
@@ -237,13 +240,17 @@ def _attend_some(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, dropout: 
     return torch.bmm(share.to(values.dtype), values).view(batch, heads, size, width)
 
 
-def look(query: Tensor, seen: Tensor, hidden: Tensor | None) -> Tensor:
-    """`attend` of a stream: query (B, heads, U, d), seen (B, 2 heads, N, d) keys and values -> (B, U, D).
+KeysValues: TypeAlias = tuple[Tensor, Tensor]
+"""(B, heads, N, D / heads) each: what was looked at in one layer."""
 
-    hidden (B, 1, 1, N) is added to scores.
+
+def look(query: Tensor, key: Tensor, value: Tensor, past: KeysValues, hidden: Tensor | None) -> Tensor:
+    """`attend` of a stream: query (B, heads, U, d), key and value (B, heads, T, d) and a past -> (B, U, D).
+
+    hidden (B, 1, 1, N + T) is added to scores.
     """
     heads, width = int(query.shape[1]), int(query.shape[3])
-    key, value = torch.split(seen, heads, dim=1)
+    key, value = (torch.cat(pair, dim=2) for pair in zip(past, (key, value), strict=True))
     if torch.onnx.is_in_onnx_export():
         # The exporter spells the fused operator out in more steps, and onnxruntime runs each of them.
         scores = query @ key.transpose(-1, -2) * width**-0.5
@@ -251,6 +258,12 @@ def look(query: Tensor, seen: Tensor, hidden: Tensor | None) -> Tensor:
     else:
         found = F.scaled_dot_product_attention(query, key, value, attn_mask=hidden)
     return found.transpose(1, 2).reshape(query.shape[0], -1, heads * width)
+
+
+def layers_of(past: Tensor, heads: int) -> list[KeysValues]:
+    """(B, L * 2 heads, N, d) keys, then values of each layer, one layer behind the other -> L of them."""
+    parts = torch.split(past, heads, dim=1)
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def hide(sizes: Tensor, past: int, lengths: Tensor, size: int) -> Tensor:
@@ -300,8 +313,8 @@ class SanmEncoderLayer(nn.Module):
         return y
 
     def step(
-        self, x: Tensor, past: Tensor, hidden: Tensor | None, frames: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor, past: KeysValues, hidden: Tensor | None, frames: Tensor | None = None
+    ) -> tuple[Tensor, KeysValues]:
         """A window of a stream: x (B, T, in) -> (B, T, D), keys and values; all as `SanmAttention.step`."""
         heard, seen = self.self_attn.step(self.norm1(x), past, hidden, frames)
         x = x + heard if self.residual else heard
@@ -314,7 +327,7 @@ class SanmEncoder(nn.Module):
 
     def __init__(self, config: SanmEncoderConfig, input_size: int, norm_eps: float = 1e-12) -> None:
         super().__init__()
-        self.scale = math.sqrt(config.output_size)
+        self.scale, self.heads = math.sqrt(config.output_size), config.attention_heads
         self.encoders0 = nn.ModuleList([SanmEncoderLayer(config, input_size, norm_eps)])
         self.encoders = nn.ModuleList(
             SanmEncoderLayer(config, config.output_size, norm_eps) for _ in range(config.num_blocks - 1)
@@ -336,15 +349,16 @@ class SanmEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """A window of a stream: x (B, T, in), already `enter`ed -> (B, T, D), and its keys and values.
 
-        past (layers, B, 2 heads, N, d), hidden (B, 1, 1, N + T) and frames (B, T, 1) as `SanmAttention.step`
-        has them.
+        past (B, L * 2 heads, N, d) as `layers_of` takes it apart, and what is returned of the window
+        likewise; hidden (B, 1, 1, N + T) and frames (B, T, 1) as `SanmAttention.step` has them.
         """
-        seen = []
-        for layer, before in zip((*self.encoders0, *self.encoders), past.unbind(), strict=True):
+        seen: list[Tensor] = []
+        layers = (*self.encoders0, *self.encoders)
+        for layer, before in zip(layers, layers_of(past, self.heads), strict=True):
             assert isinstance(layer, SanmEncoderLayer)
-            x, keys = layer.step(x, before, hidden, frames)
-            seen.append(keys)
-        return self.after_norm(x), torch.stack(seen)
+            x, now = layer.step(x, before, hidden, frames)
+            seen += now
+        return self.after_norm(x), torch.cat(seen, dim=1)
 
     def enter(self, x: Tensor, start: int | Tensor = 1) -> Tensor:
         """Scale the features and add the position encoding, frame 0 of `x` being position `start`.

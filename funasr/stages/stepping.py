@@ -41,7 +41,7 @@ class ParaformerState:
     window: Array
     """(left + right, input) the last frames, scaled and with their positions; zeros before the stream."""
     encoder: Array
-    """(L, 2 H, N, D / H) keys of each head, then values, of the chunks before the window."""
+    """(L * 2 H, N, D / H) of each layer the keys, then the values, of the chunks before the window."""
     weight: float
     """What the frames since the last token weigh, 0..1."""
     token: Array
@@ -49,7 +49,7 @@ class ParaformerState:
     spoken: Array
     """(L, K - 1, D) what the decoder's convolutions last saw: one entry a token, zeros before the first."""
     heard: Array
-    """(L, 2 H, N, D / H) keys and values of the frames that the decoder last looked at."""
+    """(L * 2 H, N, D / H) keys and values of the frames that the decoder last looked at."""
 
     @property
     def nbytes(self) -> int:
@@ -89,23 +89,23 @@ class History:
     """Keys and values of several streams."""
 
     past: Array
-    """(L, B, 2 H, N, D / H) zeros before the beginning of those that are shorter."""
+    """(B, L * 2 H, N, D / H) zeros before the beginning of those that are shorter."""
     sizes: tuple[int, ...]
     """(B,) how many of the N are a row's own: the last ones."""
 
     def remember(self, row: int, seen: Array, limit: int, ahead: int = 0) -> tuple[Array, Array]:
-        """A row's next history in two parts, to be joined along their axis 2: of the old, of the new.
+        """A row's next history in two parts, to be joined along their axis 1: of the old, of the new.
 
-        seen (L, B, 2 H, T, D / H) of the window, of which the last `ahead` are left out; `limit` frames at
+        seen (B, L * 2 H, T, D / H) of the window, of which the last `ahead` are left out; `limit` frames at
         most are remembered, below 0 all.
         """
-        old, new = self.past[:, row], seen[:, row]
-        kept = new[:, :, : new.shape[2] - ahead]
+        old, new = self.past[row], seen[row]
+        kept = new[:, : new.shape[1] - ahead]
         size = self.sizes[row]
         if limit >= 0:
-            size = min(size, max(limit - kept.shape[2], 0))
-            kept = kept[:, :, max(kept.shape[2] - limit, 0) :]
-        return old[:, :, old.shape[2] - size :], kept
+            size = min(size, max(limit - kept.shape[1], 0))
+            kept = kept[:, max(kept.shape[1] - limit, 0) :]
+        return old[:, old.shape[1] - size :], kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Encoded:
     weights: NDArray[np.float32]
     """(B, T) of the predictor."""
     seen: Array
-    """(L, B, 2 H, T, D / H) keys and values."""
+    """(B, L * 2 H, T, D / H) keys and values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Decoded:
     spoken: Array
     """(L, B, K - 1, D)"""
     seen: Array
-    """(L, B, 2 H, T, D / H)"""
+    """(B, L * 2 H, T, D / H)"""
 
 
 class ParaformerSteps(ABC):
@@ -192,11 +192,11 @@ class ParaformerSteps(ABC):
             shape=shape,
             frames=0,
             window=self._zeros(shape.left + shape.right, sizes.input),
-            encoder=self._zeros(sizes.encoder_layers, 2 * heads[0], 0, width // heads[0]),
+            encoder=self._zeros(sizes.encoder_layers * 2 * heads[0], 0, width // heads[0]),
             weight=0.0,
             token=self._array(np.zeros(width, dtype=np.float32), single=True),
             spoken=self._zeros(sizes.decoder_layers, sizes.remembered_tokens, width),
-            heard=self._zeros(sizes.decoder_layers, 2 * heads[1], 0, width // heads[1]),
+            heard=self._zeros(sizes.decoder_layers * 2 * heads[1], 0, width // heads[1]),
         )
 
     def step(self, chunks: Sequence[Chunk]) -> list[tuple[ChunkRow, ParaformerState]]:
@@ -218,7 +218,8 @@ class ParaformerSteps(ABC):
     def _check(self, chunk: Chunk) -> None:
         state, sizes = chunk.state, self.step_sizes
         if not isinstance(state, ParaformerState) or (
-            (len(state.encoder), len(state.heard)) != (sizes.encoder_layers, sizes.decoder_layers)
+            len(state.encoder) != sizes.encoder_layers * 2 * sizes.encoder_heads
+            or len(state.heard) != sizes.decoder_layers * 2 * sizes.decoder_heads
             or len(state.token) != sizes.width
         ):
             raise InputError(
@@ -260,7 +261,7 @@ class ParaformerSteps(ABC):
                 shape=shape,
                 frames=frames,
                 window=self._join([window[i, window.shape[1] - len(state.window) :]], 0),
-                encoder=self._join(history.remember(i, heard.seen, _look_back(state), ahead=shape.right), 2),
+                encoder=self._join(history.remember(i, heard.seen, _look_back(state), ahead=shape.right), 1),
                 weight=one.rest,
                 token=left / one.rest if one.rest else self._join([left], 0),
                 spoken=answer.spoken if answer else state.spoken,
@@ -279,18 +280,18 @@ class ParaformerSteps(ABC):
         return window if window.shape[1] else self._zeros(len(window), 1, window.shape[2])
 
     def _history(self, pasts: Sequence[Array]) -> History:
-        """(L, 2 H, up to N, D / H) of each stream -> one batch."""
+        """(L * 2 H, up to N, D / H) of each stream -> one batch."""
         pasts = [self._array(past) for past in pasts]
-        sizes = tuple(int(past.shape[2]) for past in pasts)
+        sizes = tuple(int(past.shape[1]) for past in pasts)
         longest = max(sizes)
         if len(pasts) == 1:
-            return History(pasts[0][:, None], sizes)
+            return History(pasts[0][None], sizes)
         if min(sizes) == longest:
-            return History(self._stack(pasts, 1), sizes)
-        layers, heads, _, width = pasts[0].shape
-        room = self._zeros(layers, len(pasts), heads, longest, width)
+            return History(self._stack(pasts, 0), sizes)
+        keys, _, width = pasts[0].shape
+        room = self._zeros(len(pasts), keys, longest, width)
         for row, (past, size) in enumerate(zip(pasts, sizes, strict=True)):
-            room[:, row, :, longest - size :] = past
+            room[row, :, longest - size :] = past
         return History(room, sizes)
 
     def _fire(
@@ -344,7 +345,7 @@ class ParaformerSteps(ABC):
                 ids=found.ids[i],
                 confidences=found.confidences[i],
                 spoken=self._join([found.spoken[:, i]], 0),
-                heard=self._join(history.remember(i, found.seen, limit), 2),
+                heard=self._join(history.remember(i, found.seen, limit), 1),
             )
             for i, row in enumerate(rows)
         }

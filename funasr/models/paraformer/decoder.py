@@ -5,6 +5,7 @@ B batch, U tokens, T encoder frames, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from funasr.errors import ModelFilesError
 from funasr.nn.dropout import Dropout
 from funasr.nn.layers import NormedFeedForward, Padding, layer_norm
 from funasr.nn.lora import LoraConfig
-from funasr.nn.sanm import FsmnBlock, attend, look, split_heads
+from funasr.nn.sanm import FsmnBlock, KeysValues, attend, layers_of, look, split_heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +112,17 @@ class CrossAttention(nn.Module):
         out: Tensor = self.linear_out(attend(self.linear_q(x), key, value, self.heads, padding, dropout))
         return out
 
-    def step(self, x: Tensor, memory: Tensor, past: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, memory: Tensor, past: KeysValues, hidden: Tensor | None
+    ) -> tuple[Tensor, KeysValues]:
         """Tokens of a stream: x (B, U, D), memory (B, T, D) -> (B, U, D), and keys and values of `memory`.
 
-        past (B, 2 heads, N, d): those of N frames heard before. hidden (B, 1, 1, N + T) is added to scores.
+        `past` has those of N frames heard before. hidden (B, 1, 1, N + T) is added to scores.
         """
-        seen = split_heads(self.linear_k_v(memory), 2 * self.heads)
+        key, value = torch.split(split_heads(self.linear_k_v(memory), 2 * self.heads), self.heads, dim=1)
         query = split_heads(self.linear_q(x), self.heads)
-        out: Tensor = self.linear_out(look(query, torch.cat([past, seen], dim=2), hidden))
-        return out, seen
+        out: Tensor = self.linear_out(look(query, key, value, past, hidden))
+        return out, (key, value)
 
     def weights(self, x: Tensor, memory: Tensor, padding: Padding | None) -> Tensor:
         """The attention itself: x (B, U, D), memory (B, N, D) -> (B, heads, U, N)."""
@@ -159,8 +162,14 @@ class DecoderLayer(nn.Module):
         return x
 
     def step(
-        self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        x: Tensor,
+        spoken: Tensor,
+        counts: Tensor,
+        memory: Tensor,
+        heard: KeysValues,
+        hidden: Tensor | None,
+    ) -> tuple[Tensor, Tensor, KeysValues]:
         """Tokens of a stream: x (B, U, D) -> (B, U, D), the next `spoken`, keys and values of `memory`.
 
         spoken (B, K - 1, D) and counts (B,) as `TokenMemory.step`, the others as `CrossAttention.step`.
@@ -195,6 +204,7 @@ class ParaformerDecoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, size: int, vocab_size: int) -> None:
         super().__init__()
+        self.heads = config.attention_heads
         # Read by training (glancing) and by the hotword encoders, never by plain inference. In a Sequential
         # because its official name is `embed.0.weight`.
         self.embed = None if config.wo_input_layer else nn.Sequential(nn.Embedding(vocab_size, size))
@@ -216,21 +226,30 @@ class ParaformerDecoder(nn.Module):
         return self.finish(x)
 
     def step(
-        self, x: Tensor, spoken: Tensor, counts: Tensor, memory: Tensor, heard: Tensor, hidden: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        x: Tensor,
+        spoken: Sequence[Tensor],
+        counts: Tensor,
+        memory: Tensor,
+        heard: Tensor,
+        hidden: Tensor | None,
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
         """Tokens of a stream: x (B, U, D) -> hidden (B, U, D), the next `spoken`, and keys and values of
         `memory`.
 
-        spoken (layers, B, K - 1, D), counts (B,), memory (B, T, D), heard (layers, B, 2 heads, N, d) and
-        hidden (B, 1, 1, N + T) as `DecoderLayer.step` has them.
+        spoken: a (B, K - 1, D) for each layer. counts (B,), memory (B, T, D) and hidden (B, 1, 1, N + T) as
+        `DecoderLayer.step` has them, heard (B, L * 2 heads, N, d) as `layers_of` takes it apart, and what is
+        returned of `memory` likewise.
         """
-        after, seen = [], []
-        for layer, said, before in zip(self.decoders, spoken.unbind(), heard.unbind(), strict=True):
+        after: list[Tensor] = []
+        seen: list[Tensor] = []
+        pasts = layers_of(heard, self.heads)
+        for layer, said, before in zip(self.decoders, spoken, pasts, strict=True):
             assert isinstance(layer, DecoderLayer)
-            x, said, keys = layer.step(x, said, counts, memory, before, hidden)
+            x, said, now = layer.step(x, said, counts, memory, before, hidden)
             after.append(said)
-            seen.append(keys)
-        return self.finish(x), torch.stack(after), torch.stack(seen)
+            seen += now
+        return self.finish(x), after, torch.cat(seen, dim=1)
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the last layer that looks around: (B, U, D) -> hidden (B, U, D)."""

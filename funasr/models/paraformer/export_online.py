@@ -31,11 +31,11 @@ class WindowGraph(nn.Module):
     def forward(
         self, speech: Tensor, speech_lengths: Tensor, past: Tensor, past_lengths: Tensor
     ) -> tuple[Tensor, ...]:
-        """speech (B, T, input), scaled and with positions; past (L, B, 2 H, N, D / H)."""
+        """speech (B, T, input), scaled and with positions; past (B, L * 2 H, N, D / H)."""
         lengths = speech_lengths.long()
-        hidden = hide(past_lengths.long(), past.shape[3], lengths, speech.shape[1])
+        hidden = hide(past_lengths.long(), past.shape[2], lengths, speech.shape[1])
         frames = frame_mask(lengths, speech.shape[1]).unsqueeze(2).to(speech.dtype)
-        memory, seen = self.network.encoder.step(speech, _for_each(past, speech), hidden, frames)
+        memory, seen = self.network.encoder.step(speech, _for_each(past, speech, hidden), hidden, frames)
         return memory, speech_lengths, self.network.predictor.weights(memory, lengths), seen
 
 
@@ -57,18 +57,23 @@ class TokenGraph(nn.Module):
         """enc (B, T, D), acoustic_embeds (B, U, D); rest: L caches (B, D, K - 1), past, past_lengths."""
         *caches, past, past_lengths = rest
         decoder = self.network.decoder
-        hidden = hide(past_lengths.long(), past.shape[3], enc_len.long(), enc.shape[1])
-        spoken = torch.stack([cache.transpose(1, 2) for cache in caches])
+        hidden = hide(past_lengths.long(), past.shape[2], enc_len.long(), enc.shape[1])
+        spoken = [cache.transpose(1, 2) for cache in caches]
         x, spoken, seen = decoder.step(
-            acoustic_embeds, spoken, acoustic_embeds_len.long(), enc, _for_each(past, enc), hidden
+            acoustic_embeds, spoken, acoustic_embeds_len.long(), enc, _for_each(past, enc, hidden), hidden
         )
         logits = decoder.logits(x)
-        return logits, logits.argmax(dim=-1), *(said.transpose(1, 2) for said in spoken.unbind()), seen
+        return logits, logits.argmax(dim=-1), *(said.transpose(1, 2) for said in spoken), seen
 
 
-def _for_each(past: Tensor, rows: Tensor) -> Tensor:
-    """The default, a past of one row and no frames, for as many rows as there are."""
-    return past.expand(-1, rows.shape[0], -1, -1, -1)
+def _for_each(past: Tensor, rows: Tensor, hidden: Tensor) -> Tensor:
+    """The default, a past of one row and no frames, for as many rows as there are; others stay as they are.
+
+    Nothing has any shape that has a zero in it; `expand` would copy what there is.
+    """
+    # That is N; onnxruntime would take `past.shape[2]` for a reason to work out the rows, of nothing.
+    size = hidden.shape[3] - rows.shape[1]
+    return past.reshape(rows.shape[0], int(past.shape[1]), size, int(past.shape[3]))
 
 
 def graphs(network: ParaformerStreaming) -> list[Graph]:
@@ -76,13 +81,13 @@ def graphs(network: ParaformerStreaming) -> list[Graph]:
     sizes, batch = network.step_sizes, {0: "batch_size"}
     width, layers = sizes.width, range(sizes.decoder_layers)
     caches, after = [f"in_cache_{i}" for i in layers], [f"out_cache_{i}" for i in layers]
-    past_axes = {1: "past_batch", 3: "past_length"}
+    past_axes = {0: "past_batch", 2: "past_length"}
     shared = {"past": past_axes, "past_lengths": {0: "past_lengths_batch"}}
-    shared["out_past"] = {1: "batch_size", 3: "out_past_length"}
+    shared["out_past"] = {0: "batch_size", 2: "out_past_length"}
     lengths = torch.tensor([15, 30], dtype=torch.int32)
 
     def past(count: int, heads: int) -> Tensor:
-        return torch.zeros(count, 1, 2 * heads, 0, width // heads)
+        return torch.zeros(1, count * 2 * heads, 0, width // heads)
 
     window = Graph(
         name="model",

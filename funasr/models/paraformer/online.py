@@ -85,18 +85,26 @@ class ParaformerStreaming(Paraformer, ParaformerSteps):
         self, embeds: Tensor, counts: Sequence[int], memory: Tensor, spoken: Tensor, history: History
     ) -> Decoded:
         sizes = torch.tensor(counts, device=self.device)
-        hidden, spoken, seen = self.decoder.step(
-            embeds.to(memory.dtype), spoken, sizes, memory, history.past, self._hidden(history, memory)
+        hidden, after, seen = self.decoder.step(
+            embeds.to(memory.dtype),
+            spoken.unbind(),
+            sizes,
+            memory,
+            history.past,
+            self._hidden(history, memory),
         )
         ids, confidences = best(self.decoder.logits(hidden[frame_mask(sizes, embeds.shape[1])]))
         cuts = np.cumsum(counts)[:-1]
         return Decoded(
-            np.split(ids.cpu().numpy(), cuts), np.split(confidences.cpu().numpy(), cuts), spoken, seen
+            np.split(ids.cpu().numpy(), cuts),
+            np.split(confidences.cpu().numpy(), cuts),
+            torch.stack(after),
+            seen,
         )
 
     def _hidden(self, history: History, window: Tensor) -> Tensor | None:
         """(B, 1, 1, N + T) where rows remember less than others; None where all remember as much."""
-        past, size = history.past.shape[3], window.shape[1]
+        past, size = history.past.shape[2], window.shape[1]
         if min(history.sizes) == past:
             return None
         sizes = torch.tensor(history.sizes, device=self.device)
