@@ -162,6 +162,9 @@ def test_a_command_that_is_only_shown_is_one_that_exists(block: Block) -> None:
             parse_overrides([argument for argument in arguments if not argument.startswith("--")])
         elif program == "bash":
             assert (ROOT / arguments[0]).is_file(), line
+        elif program == "torchrun":
+            script = next(argument for argument in arguments if argument.endswith(".py"))
+            assert (ROOT / script).is_file(), line
         elif program == "python":
             assert (ROOT / arguments[0]).is_file(), line
         elif program.startswith("scripts/"):

@@ -24,7 +24,6 @@ SPEED_PERTURB = "SpeechPreprocessSpeedPerturb"
 UNUSED_DATASET_KEYS = frozenset(
     [
         "buffer_size",
-        "data_split_num",
         "dataloader",
         "index_ds",
         "batch_sampler",
@@ -62,6 +61,8 @@ class Recipe:
     optim: OptimConfig
     schedule: ScheduleConfig
     augmentation: Augmentation
+    data_split_num: int
+    """Groups of the files in the training list, of which one at a time is in memory."""
     train_list: Path
     valid_list: Path
     init_param: Path | None
@@ -111,6 +112,7 @@ class Recipe:
                 "scheduler_conf",
             ),
             augmentation=_augmentation(dataset, train.seed),
+            data_split_num=_slices(dataset.get("data_split_num")),
             train_list=Path(str(raw["train_data_set_list"])),
             valid_list=Path(str(raw["valid_data_set_list"])),
             init_param=directory.weights,
@@ -126,7 +128,7 @@ def _part(cls: type, dataset: Mapping[str, Any]) -> Any:
     """The fields of one dataclass out of `dataset_conf`, all of whose names are known."""
     own = {f.name for f in fields(cls)}
     others = {f.name for kind in (Limits, SamplerConfig, Augmentation) for f in fields(kind)}
-    known = own | others | UNUSED_DATASET_KEYS
+    known = own | others | UNUSED_DATASET_KEYS | {"data_split_num"}
     unknown = [key for key in dataset if key not in known]
     given = {key: value for key, value in dataset.items() if key in own}
     if unknown:  # the error of `options` names the nearest field
@@ -152,6 +154,14 @@ def _augmentation(dataset: Mapping[str, Any], seed: int) -> Augmentation:
         {"speed_perturb": conf.get("speed_perturb") or (), "seed": seed},
         "preprocessor_speech_conf",
     )
+
+
+def _slices(value: Any) -> int:
+    if value is None:
+        return 1
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise OptionError(f"dataset_conf.data_split_num={value!r}: expected 1 or more")
+    return value
 
 
 def _names(value: Any) -> tuple[str, ...]:

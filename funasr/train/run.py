@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from funasr.text.tokenizer import Tokenizer
 from funasr.train.check import Report, check_manifest, manifest_paths
 from funasr.train.checkpoint import Progress
 from funasr.train.criteria import Parts, lesson_of
+from funasr.train.data import ExampleSource, Slices
 from funasr.train.optim import build_optimizer, build_scheduler
 from funasr.train.output import write_settings
 from funasr.train.recipe import Recipe
 from funasr.train.start import build_network
 from funasr.train.trainer import Trainer, seed_everything
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +30,25 @@ class Data:
     """The two sets of a run, checked."""
 
     train: Report
+    """Of data in slices (`data_split_num`), the first; the others are checked when their turn comes."""
     valid: Report
 
 
 def check_data(recipe: Recipe, tokenizer: Tokenizer, *, open_sounds: bool = False) -> Data:
-    """Judge every line of both lists."""
+    """Judge every line of both lists; with `open_sounds` those of all slices, else those of the first."""
 
-    def check(given: Path) -> Report:
-        paths = manifest_paths(given)
+    def check(paths: Sequence[Path]) -> Report:
         return check_manifest(paths, recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds)
 
-    return Data(train=check(recipe.train_list), valid=check(recipe.valid_list))
+    train = manifest_paths(recipe.train_list) if open_sounds else slices_of(recipe)[0]
+    return Data(train=check(train), valid=check(manifest_paths(recipe.valid_list)))
+
+
+def slices_of(recipe: Recipe) -> list[list[Path]]:
+    """The files of the training list in `data_split_num` groups, or fewer where the files are."""
+    files = manifest_paths(recipe.train_list)
+    size = -(-len(files) // recipe.data_split_num)
+    return [files[start : start + size] for start in range(0, len(files), size)]
 
 
 def run(
@@ -75,8 +87,18 @@ def run(
     )
     if trainer.ranks.first:
         write_settings(recipe)
-    trainer.run(
-        lesson.examples(data.train.good, replace(parts, augmentation=recipe.augmentation)),
-        lesson.examples(data.valid.good, parts),
-    )
+    augmented = replace(parts, augmentation=recipe.augmentation)
+    slices = slices_of(recipe)
+
+    def load(number: int) -> ExampleSource:
+        if len(slices) == 1:
+            return lesson.examples(data.train.good, augmented)
+        report = check_manifest(slices[number], recipe.limits, tokenizer=tokenizer)
+        if not report.good:
+            raise InputError(f"slice {number} has nothing to learn from. " + ". ".join(report.summary()))
+        if trainer.ranks.first:
+            logger.info("slice %d of %d: %s", number, len(slices), ". ".join(report.summary()))
+        return lesson.examples(report.good, augmented)
+
+    trainer.run(Slices(count=len(slices), load=load), lesson.examples(data.valid.good, parts))
     return trainer
