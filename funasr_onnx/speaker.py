@@ -56,7 +56,7 @@ class OnnxCampplus(SpeakerNetwork):
     """CAM++."""
 
     min_frames = 3
-    ROWS = 16
+    ROWS = 8
 
 
 class OnnxEres2NetV2(SpeakerNetwork):

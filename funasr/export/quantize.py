@@ -49,9 +49,10 @@ def quantize_graph(
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     kinds = ["MatMul", "LSTM"] if options.lstm else ["MatMul"]
     kept = [
-        node.name
+        # What torch writes as Gemm is a MatMul of another name by the time that it would be changed.
+        f"{node.name}_MatMul" if node.op_type == "Gemm" else node.name
         for node in model.graph.node
-        if node.op_type in kinds and any(part in node.name for part in keep_float)
+        if node.op_type in (*kinds, "Gemm") and any(part in node.name for part in keep_float)
     ]
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name

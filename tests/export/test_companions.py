@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from funasr import registry
+from funasr.export.quantize import quantize_graph
 from funasr.models.campplus.fused import _RectifiedLinear, _Stretches
 from funasr_onnx.session import OnnxSession
 from tests.models.test_ct_transformer import network as punctuation_network
@@ -188,3 +191,20 @@ def test_no_normalisation_is_left_of_a_campplus() -> None:
     kinds = {node.op_type for node in graph.node}
 
     assert not kinds & {"BatchNormalization", "ScatterND", "Loop", "If"}
+
+
+@pytest.mark.parametrize("name", ["CTTransformer", "CAMPPlus", "ERes2NetV2"])
+def test_what_integers_would_spoil_stays_float(
+    graphs: dict[str, tuple[Any, OnnxSession]], name: str, tmp_path: Path
+) -> None:
+    network, session = graphs[name]
+    entry = registry.lookup(registry.EXPORTS, name)
+    [keep_float] = [graph.keep_float for graph in entry(network)]
+
+    quantized = quantize_graph(session.path, tmp_path / "model_quant.onnx", keep_float=keep_float)
+
+    nodes = onnx.load(str(quantized)).graph.node
+    changed = [node.name for node in nodes if "MatMulInteger" in node.op_type]
+    assert not [one for one in changed if any(part in one for part in keep_float)]
+    # Of voices, all: they are as far from one another as before.
+    assert bool(changed) == (name == "CTTransformer")

@@ -18,5 +18,6 @@ def graphs(network: Eres2NetV2) -> list[Graph]:
             inputs=("speech",),
             outputs=("embedding",),
             axes={"speech": {0: "batch_size", 1: "feats_length"}, "embedding": {0: "batch_size"}},
+            keep_float=("seg_1",),  # all else are convolutions: one product as integers would gain nothing
         )
     ]
