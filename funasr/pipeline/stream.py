@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,6 +108,8 @@ class RecognitionStream:
     def _initial(self) -> StreamState:
         utterances = Utterances(self._detector, self._options.vad).state if self._detector else None
         words = None if self._detector else self._new_words()
+        if words is not None:
+            words.accept(np.zeros(self.rate * self._options.lead_in_ms // 1000, dtype=np.float32))
         return StreamState(
             waiting=NO_SAMPLES,
             samples_in=0,
@@ -276,7 +279,9 @@ class RecognitionStream:
 
     def _timed(self, words: Sequence[Token]) -> tuple[Token, ...]:
         """Words at times of the utterance's own sound -> at times of the stream."""
-        return tuple(word.shifted(self._start_ms) for word in words)
+        if self._detector is not None:
+            return tuple(word.shifted(self._start_ms) for word in words)
+        return tuple(_since_the_beginning(word.shifted(-self._options.lead_in_ms)) for word in words)
 
     @property
     def _now_ms(self) -> int:
@@ -286,6 +291,13 @@ class RecognitionStream:
         if self._streamer is None:
             return None
         return self._streamer.stream(self._options.shape, state=state)
+
+
+def _since_the_beginning(word: Token) -> Token:
+    """The same word, but not before the stream; without times it stays as it is."""
+    if word.start_ms is None or word.end_ms is None or word.start_ms >= 0:
+        return word
+    return replace(word, start_ms=0, end_ms=max(word.end_ms, 0))
 
 
 def _begin(words: Sequence[Token]) -> int:

@@ -26,6 +26,9 @@ class StreamOptions:
     """How the streaming recognizer walks over the sound; None for its own way."""
     longest_ms: int = 60_000
     """Without a detector: an utterance that is longer ends with the last word that is settled."""
+    lead_in_ms: int = 0
+    """Without a detector: so much silence is heard before the first sample, so that a recognizer that learnt
+    from whole recordings does not lose a word which the sound begins in. Times do not count it."""
     block_ms: int = 60
     """Sound is looked at in blocks of this length, counted from the beginning of the stream, however it
     comes: events are told at the end of a block, and depend on nothing but the sound."""
@@ -35,6 +38,10 @@ class StreamOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise OptionError(f"{name} is {value!r}; it must be a number of milliseconds, 1 or more")
+        if not isinstance(self.lead_in_ms, int) or isinstance(self.lead_in_ms, bool) or self.lead_in_ms < 0:
+            raise OptionError(
+                f"lead_in_ms is {self.lead_in_ms!r}; it must be a number of milliseconds, 0 or more"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

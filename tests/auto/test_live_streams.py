@@ -14,6 +14,7 @@ import pytest
 
 from funasr import AutoModel
 from funasr.arrays import Samples
+from funasr.auto.live import LEAD_IN_MS
 from funasr.errors import OptionError
 from funasr.pipeline.events import Final, LiveEvent, Partial, Stable
 from funasr.pipeline.stream import RecognitionStream
@@ -87,7 +88,8 @@ def test_a_stream_without_companions_hears_everything(folder: Path) -> None:
     [[token, *_]] = [final.words]
     assert token.start_ms == 0
     look_backs = {"encoder_chunk_look_back": 4, "decoder_chunk_look_back": 1}
-    [record] = model.generate(input=SOUND, chunk_size=[0, 10, 5], **look_backs)
+    before = np.zeros(LEAD_IN_MS * 16, dtype=np.float32)  # of which a recording has none
+    [record] = model.generate(input=np.concatenate([before, SOUND]), chunk_size=[0, 10, 5], **look_backs)
     assert final.text == record["text"]
 
 

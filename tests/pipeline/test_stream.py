@@ -364,3 +364,39 @@ def test_events_are_json() -> None:
     assert final["words"][-1].keys() == {"text", "start_ms", "end_ms", "confidence", "mark"}
     assert final["text"].endswith(".")
     assert "settled" in records[0]
+
+
+# ------------------------------------------------------------------------------------------- before the sound
+
+
+def test_silence_goes_before_a_stream_that_no_detector_cuts_and_times_do_not_count_it() -> None:
+    lead = np.zeros(300 * 16, dtype=np.float32)
+    plain = of(Final, heard(RecognitionStream(Checksums()), np.concatenate([lead, TALK])))
+
+    finals = of(Final, heard(RecognitionStream(Checksums(), options=StreamOptions(lead_in_ms=300)), TALK))
+
+    assert [word.text for word in finals[0].words] == [word.text for word in plain[0].words]
+    spans = [(word.start_ms, word.end_ms) for word in finals[0].words]
+    assert spans == [(max(w.start_ms - 300, 0), w.end_ms - 300) for w in plain[0].words]
+    assert finals[0].start_ms == 0
+
+
+def test_an_utterance_has_its_own_sound_before_it_and_no_silence() -> None:
+    assert heard(stream(lead_in_ms=300), TALK) == heard(stream(), TALK)
+
+
+def test_a_stream_with_silence_before_it_goes_on_elsewhere_whatever_the_cuts() -> None:
+    options = StreamOptions(lead_in_ms=300)
+    first = RecognitionStream(Checksums(), options=options)
+    events = list(first.accept(TALK[:20_001]))
+    second = RecognitionStream(Checksums(), options=options, state=pickle.loads(pickle.dumps(first.state)))
+
+    events += [*second.accept(TALK[20_001:]), *second.flush()]
+
+    assert events == heard(RecognitionStream(Checksums(), options=options), TALK, [7, 9000])
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, True])
+def test_a_lead_in_that_is_no_time_is_refused(value: Any) -> None:
+    with pytest.raises(OptionError, match="lead_in_ms"):
+        StreamOptions(lead_in_ms=value)
