@@ -17,6 +17,7 @@ from funasr.errors import ModelFilesError
 from funasr.nn.dropout import Dropout, kept
 from funasr.nn.layers import FeedForward, Padding, encode_positions, layer_norm, sinusoids
 from funasr.nn.lora import LoraConfig
+from funasr.nn.taps import along_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,17 +122,11 @@ class FsmnBlock(nn.Conv1d):
         return memory if padding is None else memory * padding.frames
 
     def _remember_as_image(self, x: Tensor) -> Tensor:
-        """x (B, T, D) -> (B, T, D), as images of one row, channels last: 2 to 4 times as fast on a CPU."""
-        if self.left == self.right:
-            inside = self.left
-        else:
-            inside, x = 0, F.pad(x, (0, 0, self.left, self.right))
+        """x (B, T, D) -> (B, T, D): 2 to 4 times as fast on a CPU."""
         # The frame itself is one more to its own weight: a pass over the activations less. (In 16 bits the
         # weights would drown in that one.)
         itself = x.new_tensor([0.0] * self.left + [1.0] + [0.0] * self.right)
-        weight = (self.weight + itself).unsqueeze(2).contiguous(memory_format=torch.channels_last)
-        row = F.conv2d(x.transpose(1, 2).unsqueeze(2), weight, padding=(0, inside), groups=self.groups)
-        return row.squeeze(2).transpose(1, 2)
+        return along_time(x, self.weight + itself, self.left)
 
     def slide(self, seen: Tensor) -> Tensor:
         """seen (B, K - 1 + T, D) -> (B, T, D): what `forward` makes of it, the other way round.
