@@ -21,7 +21,7 @@ import pytest
 import soundfile
 
 from funasr import hub, registry
-from funasr.bin import evaluate, inference, live, manifest, train
+from funasr.bin import evaluate, export, inference, live, manifest, train
 from funasr.config import parse_overrides
 from tests.tiny_models import make_campplus, make_ct_punc, make_paraformer
 
@@ -40,6 +40,7 @@ PROGRAMS = {
     "jsonl2scp": manifest.jsonl2scp,
     "funasr-live": live.main,
     "funasr-eval": evaluate.main,
+    "funasr-export": export.main,
 }
 
 

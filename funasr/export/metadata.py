@@ -13,7 +13,6 @@ KINDS = {
     "BiCifParaformer": "paraformer",
     "SeacoParaformer": "paraformer",
     "ContextualParaformer": "paraformer",
-    "SenseVoiceSmall": "sense_voice_ctc",
 }
 """Class -> what sherpa-onnx calls it."""
 
