@@ -1,12 +1,15 @@
 """Does training learn Mandarin? A small recognizer on two speakers, tested on a tenth that it never saw.
 
-    python benchmarks/learning.py --data ../shared/data --out /tmp/learning [--epochs 20]
+    python benchmarks/learning.py --data ../shared/data --out /tmp/learning [--epochs 12]
 
 DATA/asr/aishell_sample has wav.scp and text.txt (756 utterances, 55 minutes). Every tenth is kept out. The
 network has the sizes of the bundled recognizer and begins with its encoder, which heard English words; its
 vocabulary, decoder and output are new. Everything goes through `funasr-train` and `funasr-eval`, as a user's
 own data would. Prints the CER after the first epoch and at the end. Two speakers and an hour make no
 recognizer: figures are here to see that it learns, and whether a change of the trainer makes it learn less.
+
+Measured, one thread of an Intel Xeon: 40 s of processor time an epoch; CER 101 % after the first (it says one
+character over and over), 83 % after the sixth, still falling.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=12)
     arguments = parser.parse_args(argv)
     out: Path = arguments.out
     records = read_corpus(arguments.data / "asr" / "aishell_sample")
