@@ -87,6 +87,7 @@ torchrun \
     ++train_conf.keep_nbest_models=5 \
     ++train_conf.avg_nbest_model=5 \
     ++train_conf.use_deepspeed=false \
+    ++train_conf.find_unused_parameters=true \
     ++optim_conf.lr="$lr" \
     ++scheduler_conf.warmup_steps="$warmup_steps" \
     ++output_dir="$output_dir" \
