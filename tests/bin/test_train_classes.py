@@ -16,11 +16,17 @@ import soundfile
 import torch
 
 from funasr import AutoModel, registry
+from funasr.auto.build import build_frontend, build_tokenizer
 from funasr.bin.train import main
+from funasr.config import load_yaml
 from funasr.train.criteria import TRAINABLE
+from funasr.train.recipe import Recipe
+from funasr.train.scratch import from_scratch
+from funasr.train.start import build_network
 from tests.tiny_models import TOKENS, WORDS, make_paraformer, paraformer_config, talk
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
 sys.path.insert(0, str(GOLDEN))
 
 import seeded_dirs  # noqa: E402
@@ -163,6 +169,19 @@ def test_a_network_from_scratch_takes_the_vocabulary_and_statistics_it_is_given(
 
     assert json.loads((desk / "out" / "tokens.json").read_text()) == TOKENS
     assert (desk / "out" / "am.mvn").read_text() == (desk / "model" / "am.mvn").read_text()
+
+
+def test_the_recipe_of_the_examples_is_one(desk: Path) -> None:
+    settings = load_yaml(ROOT / "examples" / "from_scratch" / "paraformer_small.yaml")
+    lists = {"train_data_set_list": "train.jsonl", "valid_data_set_list": "val.jsonl", "output_dir": "out"}
+
+    directory = from_scratch("Paraformer", settings | lists)
+    recipe = Recipe.of(directory)
+    network = build_network(recipe, build_tokenizer(directory), build_frontend(directory))
+
+    assert recipe.init_param is None
+    assert sum(parameter.numel() for parameter in network.parameters()) > 10_000_000
+    assert recipe.augmentation.speed_perturb == (0.9, 1.0, 1.1)
 
 
 @pytest.mark.parametrize(
