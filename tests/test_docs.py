@@ -32,7 +32,10 @@ PAGES = sorted(
 )
 FENCES = {"python", "sh", "console", "text", "mermaid"}
 STAND_INS = {"paraformer-zh": "bundled-paraformer-words-en", "fsmn-vad": "bundled-fsmn-vad-small"}
-SECTIONS = ("train_conf", "dataset_conf", "optim_conf", "scheduler_conf")
+SECTIONS = (
+    *("train_conf", "dataset_conf", "optim_conf", "scheduler_conf", "encoder_conf", "decoder_conf"),
+    *("lora_only", "lora_bias", "freeze_param", "excludes"),
+)
 """Of a recipe: what a shown command may change."""
 PROGRAMS = {
     "funasr": inference.main,
