@@ -106,6 +106,7 @@ class Trainer:
         self.updater = Updater(optimizer, scheduler, config, self.ranks, self.device)
         self._on_validated, self._on_step = on_validated, on_step
         self._slices, self._steps = 1, 0
+        self._ahead: tuple[int, Iterator[Batch]] | None = None
         board = Board(output, self.ranks.rank) if config.use_tensorboard else None
         self.logbook = Logbook(board, self.ranks, self.device, row_seconds)
 
@@ -124,6 +125,7 @@ class Trainer:
                 self.save()
                 if self._out_of_time(started):
                     break
+            self._ahead = None
             self.logbook.end()
             self.average()
         return self.progress
@@ -148,7 +150,8 @@ class Trainer:
         """What is left of the current epoch."""
         for number in range(self.progress.data_split_i, slices.count):
             self.progress.data_split_i = number
-            for batch in self._batches(slices.load(number)):
+            source = slices.load(number)
+            for batch in self._batches(source):
                 self.step(batch)
                 if self._on_step is not None:
                     self._on_step(self.progress, self._steps)
@@ -157,6 +160,8 @@ class Trainer:
                     return
             self.logbook.means = RunningMeans()
             self.progress.step = 0
+            if slices.count == 1:
+                self._look_ahead(source)
 
     def step(self, batch: Batch) -> Stats:
         """Forward, backward and, with the last batch of a group, an update."""
@@ -206,8 +211,23 @@ class Trainer:
 
     def _batches(self, source: ExampleSource) -> Iterator[Batch]:
         """What is left of the current slice."""
-        epoch = self.progress.epoch
-        plan = plan_epoch(
+        epoch, ahead = self.progress.epoch, self._ahead
+        plan = self._plan(source, epoch)
+        self._steps, self._ahead = len(plan), None
+        self.logbook.watch.start()
+        if ahead is not None and ahead[0] == epoch and self.progress.step == 0:
+            yield from ahead[1]
+        else:
+            yield from self._loader(source, epoch, plan[self.progress.step :])
+
+    def _look_ahead(self, source: ExampleSource) -> None:
+        """Workers prepare the first batches of the next epoch while this one's end is validated and saved."""
+        epoch = self.progress.epoch + 1
+        if self.config.num_workers and epoch < self.config.max_epoch:
+            self._ahead = (epoch, iter(self._loader(source, epoch, self._plan(source, epoch))))
+
+    def _plan(self, source: ExampleSource, epoch: int) -> list[list[int]]:
+        return plan_epoch(
             source.lengths(epoch),
             self.sampler,
             epoch=epoch,
@@ -215,10 +235,6 @@ class Trainer:
             rank=self.ranks.rank,
             world=self.ranks.world,
         )
-        self._steps = len(plan)
-        loader = self._loader(source, epoch, plan[self.progress.step :])
-        self.logbook.watch.start()
-        yield from loader
 
     def _loader(self, source: ExampleSource, epoch: int, plan: Sequence[Sequence[int]]) -> DataLoader[Batch]:
         workers = self.config.num_workers
