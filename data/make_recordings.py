@@ -2,8 +2,8 @@
 
     python data/make_recordings.py
 
-Needs espeak-ng. Writes the sounds of data/wav and the lists `{train,val}_wav.scp`, `{train,val}_text.txt` in
-data/list; `scp2jsonl` makes the `.jsonl` lists of them (data/README.md). The voices of the validation list are
+Needs espeak-ng. Writes the sounds of data/wav and the lists `train_wav.scp`, `train_text.txt` (and `val_...`)
+in data/list; `scp2jsonl` makes the `.jsonl` lists of them (data/README.md). The voices of the validation list are
 in no training list. Another espeak-ng than 1.51 gives other sounds.
 """
 
@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000
-WORDS = tuple(
-    "zero one two three four five six seven eight nine yes no up down left right on off stop go".split()
-)
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+WORDS += ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 VOICES = {
     "train": (
         "en-us+whisper",
@@ -55,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             key = f"{part}_{index:03d}"
             path = f"data/wav/{part}/{key}.ogg"
             (out / path).parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(
-                out / path, spoken(words, voice, rng), RATE, format="OGG", subtype="OPUS", compression_level=0.93
-            )
+            sound = spoken(words, voice, rng)
+            soundfile.write(out / path, sound, RATE, format="OGG", subtype="OPUS", compression_level=0.93)
             paths.append(f"{key} {path}\n")
             texts.append(f"{key} {' '.join(words)}\n")
         (out / "data/list" / f"{part}_wav.scp").write_text("".join(paths), encoding="utf-8")
@@ -76,7 +74,7 @@ def word_strings(count: int, rng: np.random.Generator) -> list[list[str]]:
 
 
 def spoken(words: Sequence[str], voice: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The words one by one with pauses between them, at a speed and a height of this speaker; samples (N,)."""
+    """The words one by one with pauses between, at a speed and a height of this speaker; samples (N,)."""
     speed, height = int(rng.integers(120, 190)), int(rng.integers(30, 70))
     pieces = [np.zeros(RATE // 5, dtype=np.float32)]
     for word in words:
