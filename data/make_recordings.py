@@ -3,8 +3,8 @@
     python data/make_recordings.py
 
 Needs espeak-ng. Writes the sounds of data/wav and the lists `train_wav.scp`, `train_text.txt` (and `val_...`)
-in data/list; `scp2jsonl` makes the `.jsonl` lists of them (data/README.md). The voices of the validation list are
-in no training list. Another espeak-ng than 1.51 gives other sounds.
+in data/list; `scp2jsonl` makes the `.jsonl` lists of them (data/README.md). The voices of the validation list
+are in no training list. Another espeak-ng than 1.51 gives other sounds.
 """
 
 from __future__ import annotations
