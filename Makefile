@@ -9,7 +9,7 @@ SAMPLES = $(sort $(wildcard $(addprefix funasr/bundled/samples/*., flac mp3 wav 
 .PHONY: demo test check slow bench parity clean
 
 demo: ## Transcribe the sample recordings with the bundled models: text, then the time of every word
-	@scripts/install torch
+	@scripts/install base
 	$(VENV)/bin/funasr --timestamps $(SAMPLES)
 
 test: ## The default tests: no network, no weights, no GPU

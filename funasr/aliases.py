@@ -141,6 +141,37 @@ ALIASES: dict[str, Alias] = _table(
 
 
 @dataclass(frozen=True)
+class OnnxRepository:
+    """Graphs of a released model, for where torch is not installed. They are on ModelScope."""
+
+    model: str
+    """Official class name; the settings in it may not say."""
+    ms: str
+    lacks: str = ""
+    """What the alias has beyond it."""
+
+
+ONNX: dict[str, OnnxRepository] = {
+    "paraformer": OnnxRepository(
+        "Paraformer", "iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-onnx"
+    ),
+    "paraformer-zh": OnnxRepository(
+        "BiCifParaformer",
+        "iic/speech_paraformer-large-vad-punc_asr_nat-zh-cn-16k-common-vocab8404-onnx",
+        lacks="hotwords",
+    ),
+    "paraformer-zh-streaming": OnnxRepository(
+        "ParaformerStreaming", "iic/speech_paraformer-large_asr_nat-zh-cn-16k-common-vocab8404-online-onnx"
+    ),
+    "sensevoice": OnnxRepository("SenseVoiceSmall", "iic/SenseVoiceSmall-onnx"),
+    "fsmn-vad": OnnxRepository("FsmnVADStreaming", "iic/speech_fsmn_vad_zh-cn-16k-common-onnx"),
+    "ct-punc": OnnxRepository("CTTransformer", "iic/punc_ct-transformer_cn-en-common-vocab471067-large-onnx"),
+    "ct-punc-c": OnnxRepository("CTTransformer", "iic/punc_ct-transformer_zh-cn-common-vocab272727-onnx"),
+}
+"""Alias -> the repository of its graphs."""
+
+
+@dataclass(frozen=True)
 class BundledModel:
     """A model of our own that comes with the package."""
 

@@ -45,12 +45,15 @@ def resolve(
     offline: bool = False,
     check_latest: bool = False,
     progress: bool | None = None,
+    graphs: bool = False,
 ) -> Path:
     """The directory of a model.
 
     name: a directory, `bundled-...`, a name in ALIASES or a hub id such as "iic/SenseVoiceSmall".
     offline: never ask the network; FUNASR_OFFLINE=1 and HF_HUB_OFFLINE=1 do the same.
     progress: let the hub client draw its progress bars on stderr; None: if that is a terminal.
+    graphs: torch will not run the model: of a known name fetch the repository of its ONNX graphs, where there
+    is one and the model itself is not here with a graph of its own.
 
     Raises ModelNotFoundError for a name nobody knows, HubError for a download that failed (with its cause),
     OptionError for an unknown hub.
@@ -62,6 +65,9 @@ def resolve(
         return folder
     side, model_id = _identify(str(name), HUBS[hub])
     wanted = None if revision in _DEFAULT_REVISIONS else revision
+    repository = aliases.ONNX.get(str(name)) if graphs and wanted is None else None
+    if repository is not None and not _has_graph(_cached(side, model_id, None)):
+        side, model_id = "ms", repository.ms
     offline = offline or any(_is_set(variable) for variable in OFFLINE_VARIABLES)
     cached = _cached(side, model_id, wanted)
     lacking = missing_files(cached) if cached is not None else []
@@ -87,6 +93,10 @@ def resolve(
             f"{model_id} was fetched to {fetched}, but {', '.join(lacking)} did not arrive. Try again."
         )
     return fetched
+
+
+def _has_graph(folder: Path | None) -> bool:
+    return folder is not None and any(folder.glob("*.onnx"))
 
 
 def bundled() -> dict[str, Path]:

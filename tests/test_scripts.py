@@ -28,7 +28,10 @@ def program(path: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("done", "asked"), [("dev", "dev"), ("torch", "torch"), ("dev", "torch")])
+@pytest.mark.parametrize(
+    ("done", "asked"),
+    [("dev", "dev"), ("dev", "torch"), ("torch", "base"), ("dev", "base"), ("base", "base")],
+)
 def test_what_is_installed_is_not_installed_again(tmp_path: Path, done: str, asked: str) -> None:
     (tmp_path / f".installed-{done}").touch()
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from funasr import hub, registry
-from funasr.aliases import find_alias
+from funasr.aliases import ONNX, find_alias
 from funasr.auto.engine import open_network
 from funasr.auto.options import AutoModelOptions
+from funasr.auto.torch_network import has_torch
 from funasr.config import section
 from funasr.errors import OptionError
 from funasr.features.config import FrontendConfig
@@ -102,8 +103,24 @@ def open_directory(options: AutoModelOptions) -> ModelDir:
         revision=loading.model_revision,
         offline=bool(loading.offline),
         check_latest=loading.check_latest,
+        graphs=known is not None and (loading.engine == "onnx" or not has_torch()),
     )
-    return ModelDir.open(path, _overrides(options))
+    return _told_class(ModelDir.open(path, _overrides(options)), options.model)
+
+
+def _told_class(directory: ModelDir, name: str) -> ModelDir:
+    """Repositories of graphs may not say which class they hold, and may hold less than their alias."""
+    repository = ONNX.get(name)
+    if repository is None or directory.weights is not None:
+        return directory
+    if repository.lacks:
+        logger.warning(
+            "%s without torch is %s, which knows no %s; pip install 'funasr[torch]' for those",
+            name,
+            repository.ms,
+            repository.lacks,
+        )
+    return directory if directory.model in registry.MODELS else replace(directory, model=repository.model)
 
 
 def _overrides(options: AutoModelOptions) -> dict[str, Any]:

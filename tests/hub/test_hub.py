@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from funasr import hub
-from funasr.aliases import ALIASES, BUNDLED, find_alias
+from funasr.aliases import ALIASES, BUNDLED, ONNX, find_alias
 from funasr.errors import HubError, ModelNotFoundError, OptionError
+from funasr.registry import MODELS
 from tests.hub.servers import FakeHub, Repository, serve_hub
 
 MS_ID = "iic/speech_fsmn_vad_zh-cn-16k-common-pytorch"
@@ -333,3 +334,22 @@ def test_a_model_that_hugging_face_does_not_have_comes_from_modelscope(
 ) -> None:
     assert hub._identify("ct-punc-c", "hf") == ("ms", ALIASES["ct-punc-c"].ms)
     assert "not on Hugging Face" in caplog.text
+
+
+def test_repositories_of_graphs_belong_to_known_names_and_classes() -> None:
+    for name, repository in ONNX.items():
+        assert name in ALIASES
+        assert repository.model in MODELS
+        assert repository.ms.startswith("iic/")
+
+
+def test_a_model_with_a_graph_of_its_own_is_taken_before_a_repository_of_graphs(
+    run: Run, ms: FakeHub
+) -> None:
+    graphs = ONNX["fsmn-vad"].ms
+    ms.repositories[graphs] = Repository({"master": {"config.yaml": b"{}", "model.onnx": b"graph"}})
+
+    assert graphs.partition("/")[2] in run("show('fsmn-vad', graphs=True)", ms)
+    folder = Path(run("show('fsmn-vad')", ms))
+    (folder / "model.onnx").write_bytes(b"exported here")
+    assert Path(run(NO_SOCKETS + "show('fsmn-vad', graphs=True)")) == folder
