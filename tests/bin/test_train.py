@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +90,31 @@ def test_a_run_can_go_on_from_its_own_output(desk: Path) -> None:
     assert load_checkpoint(desk / "out" / "model.pt")["epoch"] == 3
 
 
+def test_a_list_of_lists_is_read_in_slices(desk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    lines = (desk / "train.jsonl").read_text().splitlines(keepends=True)
+    for number in range(3):
+        (desk / f"part{number}.jsonl").write_text("".join(lines[2 * number : 2 * number + 2]))
+    (desk / "parts.txt").write_text("part0.jsonl\npart1.jsonl\npart2.jsonl\n")
+
+    assert train("++train_data_set_list=parts.txt", "++dataset_conf.data_split_num=2") == 0
+
+    state = load_checkpoint(desk / "out" / "model.pt")
+    assert state["data_split_num"] == 2
+    assert state["batch_total"] == 2 * (2 + 1)  # two epochs, of two files and of one
+    said = (desk / "out" / "log.txt").read_text()
+    assert "slice 1 of 2: 2 of 2 utterances" in said
+
+
+@pytest.mark.parametrize("name", ["train.py", "train_ds.py"])
+def test_the_command_runs_as_a_file_that_hides_no_package(name: str, tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "funasr" / "bin" / name
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "no ++model=... given" in done.stderr
+
+
 def test_frozen_parameters_stay(desk: Path) -> None:
     assert train("++freeze_param=encoder,decoder.decoders") == 0
 
@@ -143,7 +171,10 @@ def test_check_names_lines_also_when_none_is_good(desk: Path, capsys: pytest.Cap
         (["++dataset_conf.batch_sise=3"], "batch_size"),
         (["++dataset_conf.batch_type=tokens"], "'token'"),
         (["++optim=adamx"], "adam"),
-        (["++train_conf.use_deepspeed=true"], "use_deepspeed"),
+        (["++train_conf.use_deepspeed=true"], "use_fsdp=true"),
+        (["++use_deepspeed=true"], "use_fsdp=true"),
+        (["++scheduler=steplr"], "step_size"),
+        (["++dataset_conf.data_split_num=0"], "data_split_num"),
         (["++train_data_set_list=no.jsonl"], "no data list 'no.jsonl'"),
         (["++dataset_conf.max_source_length=10"], "nothing to learn from"),
         (["++freeze_param=encode"], "no such parameters"),
