@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from funasr.models.campplus.config import SEGMENT_FRAMES
-from funasr.models.campplus.network import Campplus, ContextMask, DenseLayer, Nonlinear, Tdnn, Transit
+from funasr.models.campplus.layers import ContextMask, DenseLayer, Nonlinear, Tdnn, Transit
+from funasr.models.campplus.network import Campplus
 
 
 class QuickCampplus(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,7 @@ from funasr.features.cmvn import Vector, read_cmvn
 from funasr.features.config import FrontendConfig
 from funasr.features.fbank import Fbank
 from funasr.features.lfr import stack_frames
-
-if TYPE_CHECKING:
-    from funasr.features.online import OnlineFrontend, OnlineState
+from funasr.features.online import OnlineFrontend, OnlineState
 
 __all__ = ["FrontendConfig", "WavFrontend"]
 
@@ -90,8 +88,6 @@ class WavFrontend:
 
         Raises InputError for a state that a front end of other settings left.
         """
-        from funasr.features.online import OnlineFrontend
-
         return OnlineFrontend(self, state)
 
     def _fitting(self, values: Vector) -> Vector:

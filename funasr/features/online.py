@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from funasr.arrays import NO_SAMPLES, Features, Samples, read_only
 from funasr.errors import InputError, OptionError
-from funasr.features.fbank import mono
+from funasr.features.config import FrontendConfig
+from funasr.features.fbank import Fbank, mono
 from funasr.features.lfr import extended, stacked
 
-if TYPE_CHECKING:
-    from funasr.features.frontend import WavFrontend
+
+class RowMaker(Protocol):
+    """What a stream needs of its front end (`WavFrontend`)."""
+
+    config: FrontendConfig
+    fbank: Fbank
+
+    @property
+    def output_size(self) -> int:
+        """D."""
+        ...
+
+    def normalize(self, rows: Features) -> Features:
+        """CMVN of stacked rows (T, D)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +61,7 @@ class OnlineFrontend:
     the stream as it was.
     """
 
-    def __init__(self, frontend: WavFrontend, state: OnlineState | None = None) -> None:
+    def __init__(self, frontend: RowMaker, state: OnlineState | None = None) -> None:
         """`state` is that of a stream of the same model, to go on where that one stood.
 
         Raises OptionError for a front end with snip_edges=False: it needs to know where the sound ends;
@@ -131,14 +145,14 @@ class OnlineFrontend:
         return out, replace(state, frames=rest, rows_out=state.rows_out + rows)
 
 
-def _initial(frontend: WavFrontend) -> OnlineState:
+def _initial(frontend: RowMaker) -> OnlineState:
     return OnlineState(
         samples=NO_SAMPLES,
         frames=read_only(np.empty((0, frontend.config.n_mels), dtype=np.float32)),
     )
 
 
-def _fitting(state: OnlineState, frontend: WavFrontend) -> OnlineState:
+def _fitting(state: OnlineState, frontend: RowMaker) -> OnlineState:
     """The same state. Raises InputError for one that this front end cannot have left."""
     config = frontend.config
     longest = max(config.lfr_m, config.lfr_n) - 1

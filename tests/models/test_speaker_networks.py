@@ -14,7 +14,8 @@ import torch
 from funasr.errors import CheckpointMismatchError, ModelFilesError
 from funasr.modeldir import ModelDir
 from funasr.models.campplus import fused
-from funasr.models.campplus.network import Campplus, ContextMask
+from funasr.models.campplus.layers import ContextMask
+from funasr.models.campplus.network import Campplus
 from funasr.models.eres2net.network import Eres2NetV2
 from funasr.nn.packed import prepare_for_inference
 from funasr.nn.weights import load_weights, unallocated

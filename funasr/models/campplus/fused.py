@@ -9,7 +9,7 @@ B batch, T frames, C channels, G growth, E embedding size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from funasr.arrays import Features
 from funasr.models.campplus.config import SEGMENT_FRAMES
+from funasr.models.campplus.layers import DenseBlock, DenseLayer, Head, ResidualBlock, Transit
 from funasr.nn.packed import linear_relu
-
-if TYPE_CHECKING:
-    from funasr.models.campplus.network import Campplus, DenseBlock, DenseLayer, Head, ResidualBlock, Transit
 
 ROWS_ON_CPU = 32
 """Windows of 1.5 s computed at once: their activations are 50 MB a layer, and more would not be faster."""
@@ -41,13 +39,14 @@ HEAD_CONTEXT = 10
 class FusedCampplus(nn.Module):
     """An `Embedder` made of a loaded `Campplus`. It cannot be trained or saved."""
 
-    def __init__(self, model: Campplus) -> None:
+    def __init__(
+        self, head: Head, xvector: nn.Sequential, *, size: int, feature_size: int, min_frames: int
+    ) -> None:
+        """The parts of a `Campplus`, in `eval` mode."""
         super().__init__()
-        self.size = model.size
-        self.feature_size = model.feature_size
-        self.min_frames = model.min_frames
-        layers: dict[str, Any] = dict(model.xvector.named_children())
-        self.head = _FusedHead(model.head)
+        self.size, self.feature_size, self.min_frames = size, feature_size, min_frames
+        layers: dict[str, Any] = dict(xvector.named_children())
+        self.head = _FusedHead(head)
         tdnn = layers["tdnn"]
         self.tdnn = _as_2d(fuse_conv_bn_eval(tdnn.linear, tdnn.nonlinear.batchnorm))
         self.blocks = nn.ModuleList(

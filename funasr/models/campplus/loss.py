@@ -71,3 +71,57 @@ class PairLoss(nn.Module):
         loss = (F.cross_entropy(likeness, right) + F.cross_entropy(likeness.T, right)) / 2
         hits = (likeness.detach().argmax(dim=1) == right).float().mean()
         return loss, {"loss": loss.detach(), "acc": hits}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeakerLossConfig:
+    """`loss_conf` of a speaker model's training; ours, as no released config.yaml has one."""
+
+    names_weight: float = 1.0
+    """Of telling which speaker of the training list it is (AngularMarginLoss)."""
+    pairs_weight: float = 1.0
+    """Of telling which pieces of a batch are of one speaker (PairLoss)."""
+    margin: float = 0.2
+    scale: float = 32.0
+
+    def __post_init__(self) -> None:
+        if min(self.names_weight, self.pairs_weight) < 0 or self.names_weight + self.pairs_weight <= 0:
+            raise OptionError(
+                f"loss_conf has names_weight={self.names_weight} and pairs_weight={self.pairs_weight}: one of "
+                "them is more than 0, and none less"
+            )
+
+
+class SpeakerLoss(nn.Module):
+    """Both losses over pairs of pieces. Evaluation is of pairs alone, so its speakers may be others."""
+
+    def __init__(self, size: int, speakers: int, config: SpeakerLossConfig) -> None:
+        """size: E."""
+        super().__init__()
+        self.config = config
+        self.names: AngularMarginLoss | None = None
+        if config.names_weight:
+            self.names = AngularMarginLoss(size, speakers, margin=config.margin, scale=config.scale)
+        self.pairs = PairLoss().requires_grad_(config.pairs_weight > 0)
+
+    def forward(
+        self, model: nn.Module, features: Tensor, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """features (P, 2 T, F): two pieces behind one another, targets (P,) -> loss, statistics.
+
+        Statistics are detached scalars: `loss`; `acc`, the share of pieces whose nearest one in the batch is
+        of their speaker; with names while training `acc_names`, the share that is nearest to its own name.
+        """
+        pieces = torch.cat(features.chunk(2, dim=1))
+        voices = model(pieces)
+        first, second = voices.chunk(2)
+        loss, stats = self.pairs(first, second, targets)
+        if not self.training:
+            return loss, stats
+        loss = self.config.pairs_weight * loss
+        if self.names is not None:
+            named, of_names = self.names(voices, targets.repeat(2))
+            loss = loss + self.config.names_weight * named
+            stats["acc_names"] = of_names["acc"]
+        stats["loss"] = loss.detach()
+        return loss, stats
