@@ -31,8 +31,10 @@ class _AlongTime(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, taps = ctx.saved_tensors
         grad, (_, size, width), count = grads[0].contiguous(), x.shape, taps.shape[2]
-        to_x = _as_image(grad, taps.flip(2), count - 1 - ctx.left) if ctx.needs_input_grad[0] else None
-        to_taps = None
+        to_x = to_taps = None
+        if ctx.needs_input_grad[0]:
+            # Autocast, which made the output 16 bits wide, is over when gradients are computed.
+            to_x = _as_image(grad, taps.flip(2).to(grad.dtype), count - 1 - ctx.left)
         if ctx.needs_input_grad[1]:
             seen = F.pad(x, (0, 0, ctx.left, count - 1 - ctx.left))
             # Tap by tap: torch's own gradient takes three times as long.
