@@ -66,6 +66,8 @@ class OnnxParaformer:
         self.accepts_hotwords = phrases is not None and "bias_embed" in inputs
         self.has_timestamps = "us_alphas" in outputs
         self._weights = next((name for name in ("us_alphas", "alphas") if name in outputs), None)
+        self.can_be_timed = self._weights is not None
+        """Coarse times can be had on request; upstream's graph of a plain Paraformer has none."""
 
     @classmethod
     def of(cls, model: ModelDir, graphs: Graphs) -> OnnxParaformer:

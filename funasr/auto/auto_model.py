@@ -341,6 +341,11 @@ class AutoModel:
         times = options.times
         if options.output_timestamp is None and self._spk is not None and options.return_spk_res:
             times = True
+        if times and not getattr(getattr(recognizer, "network", None), "can_be_timed", True):
+            logger.warning(
+                "the ONNX graph of %r has nothing to take times from; engine='torch' does", self._main.name
+            )
+            times = False
         if isinstance(recognizer, SenseVoiceRecognizer):
             return DecodeOptions(
                 timestamps=times,

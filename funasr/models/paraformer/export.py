@@ -39,9 +39,13 @@ class AcousticGraph(nn.Module):
             logits = network.score_with(phrases, predicted, encoded, scale)
         else:
             logits = network.score(predicted, encoded)
+        answers = logits.log_softmax(dim=-1), predicted.counts.int()
+        if type(network) is Paraformer:
+            # sherpa-onnx reads what has more outputs as a model with timestamps, and crashes.
+            return answers
         alphas, _, _ = network.firing(predicted, encoded)
-        answers = logits.log_softmax(dim=-1), predicted.counts.int(), alphas
-        return (*answers, firing_peaks(alphas, TIMESTAMP_THRESHOLD)) if network.has_timestamps else answers
+        peaks = (firing_peaks(alphas, TIMESTAMP_THRESHOLD),) if network.has_timestamps else ()
+        return (*answers, alphas, *peaks)
 
 
 class PhraseGraph(nn.Module):
@@ -66,7 +70,9 @@ def graphs(network: Paraformer) -> list[Graph]:
         "token_num": batch,
     }
     example = torch.randn(2, 30, network.config.input_size), torch.tensor([15, 30], dtype=torch.int32)
-    fired = ("us_alphas", "us_cif_peak") if network.has_timestamps else ("alphas",)
+    fired: tuple[str, ...] = ()
+    if type(network) is not Paraformer:
+        fired = ("us_alphas", "us_cif_peak") if network.has_timestamps else ("alphas",)
     axes |= {name: {**batch, 1: "alphas_length"} for name in fired}
     hotwords: dict[str, Tensor] = {}
     if isinstance(network, SeacoParaformer | ContextualParaformer):
