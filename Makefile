@@ -35,6 +35,7 @@ bench: ## Speed here and now; accuracy too where DATA, a folder of recordings, i
 parity: ## Our results beside upstream's: FUNASR_REFERENCE_PYTHON=... make parity ARGS="--models DIR --audio a.wav"
 	@scripts/install dev
 	$(VENV)/bin/python scripts/parity.py $(ARGS)
+	$(VENV)/bin/python scripts/parity_onnx.py $(ARGS)
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache

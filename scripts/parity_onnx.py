@@ -127,6 +127,8 @@ def worker(job: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Any]]:
         export_upstream(job["export"])
     if job["kind"] == "ct-punc-streaming":
         see_the_past_only()
+    if job["kind"] == "fsmn-vad":
+        read_arrays_of_one_number()
     for folder in job["folders"]:
         yield {}, KINDS[job["kind"]](funasr_onnx, folder, job, False)
 
@@ -139,6 +141,13 @@ def export_upstream(folder: str) -> None:
     # Upstream leaves the choice to torch, whose exporter of today does not take what upstream gives it.
     torch.onnx.export = lambda *given, **more: export(*given, **{"dynamo": False, **more})
     upstream(folder).export(type="onnx", quantize=False, device="cpu")
+
+
+def read_arrays_of_one_number() -> None:
+    """Upstream's `Fsmn_vad` says int(array of one number), which numpy of today refuses."""
+    import funasr_onnx.vad_bin
+
+    funasr_onnx.vad_bin.int = lambda value: int(np.ravel(value)[0])
 
 
 def see_the_past_only() -> None:
