@@ -40,12 +40,14 @@ class TrainConfig:
     use_fsdp: bool = False
     """Several processes have a share of each weight, instead of each having all (FSDP2 instead of DDP)."""
     use_deepspeed: bool = False
-    find_unused_parameters: bool = False
-    """For a loss that does not reach every parameter in every batch, with DDP."""
+    find_unused_parameters: bool = True
+    """With DDP: the loss need not reach every parameter in every batch. False saves a look at its graph."""
     use_tensorboard: bool = False
     seed: int = 0
     num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in this one. The data is the same."""
+    prefetch_factor: int = 8
+    """Batches that each of these processes is ahead."""
     max_seconds: float | None = None
     """Stop after the update that passes this, as if max_epoch were reached. Such a run is not repeatable."""
 
@@ -55,7 +57,8 @@ class TrainConfig:
                 raise OptionError(
                     f"train_conf.{name}={getattr(self, name)!r}: expected {' or '.join(map(repr, known))}"
                 )
-        for name in ("max_epoch", "log_interval", "accum_grad", "keep_nbest_models", "avg_nbest_model"):
+        counts = ("max_epoch", "log_interval", "accum_grad", "keep_nbest_models", "avg_nbest_model")
+        for name in (*counts, "prefetch_factor"):
             if getattr(self, name) < 1:
                 raise OptionError(f"train_conf.{name}={getattr(self, name)!r}: expected 1 or more")
         for name in ("validate_interval", "save_checkpoint_interval"):

@@ -165,6 +165,8 @@ class Team:
         else:
             # Of depthwise convolutions, whose gradients have strides of their own: a copy, and no fault.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+            # Which parameters a loss reaches depends on the settings; a look too many is no fault either.
+            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
             self._training = DistributedDataParallel(
                 learner, find_unused_parameters=find_unused_parameters, gradient_as_bucket_view=True
             )
