@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -87,9 +86,15 @@ def worker(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - before[0],
         "processor": time.process_time() - before[1],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "texts": texts,
     }
+
+
+def peak_mb() -> float:
+    """Of this process alone; getrusage's begins with what its parent held."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def run(job: dict[str, Any], reference: str | None) -> dict[str, Any]:
@@ -100,7 +105,7 @@ def run(job: dict[str, Any], reference: str | None) -> dict[str, Any]:
     command = [str(python), __file__, "--worker", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise SystemExit(f"{job['side']} failed:\n{done.stderr[-2000:]}")
+        raise SystemExit(f"{job['side']} failed:\n{(done.stdout + done.stderr)[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -110,8 +115,10 @@ def prepare_for_sherpa(ours: Path, theirs: Path, folder: Path) -> dict[str, str]
     import onnx
 
     model = onnx.load(theirs / "model_quant.onnx")
+    known = {entry.key for entry in model.metadata_props}
     for entry in onnx.load(ours / "model_quant.onnx").metadata_props:
-        model.metadata_props.add(key=entry.key, value=entry.value)
+        if entry.key not in known:
+            model.metadata_props.add(key=entry.key, value=entry.value)
     onnx.save(model, folder / "sherpa.onnx")
     tokens = json.loads((ours / "tokens.json").read_text(encoding="utf-8"))
     lines = (f"{token} {number}\n" for number, token in enumerate(tokens))
