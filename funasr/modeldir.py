@@ -33,7 +33,7 @@ FIXED_NAMES: dict[tuple[str, ...], tuple[str, ...]] = {
 
 SETTINGS_NAMES = ("config.yaml", "vad.yaml")
 
-ONNX_NAMES = ("model.onnx", "model_quant.onnx", "fsmnvad-online.onnx")
+ONNX_NAMES = ("model.onnx", "model_quant.onnx", "fsmnvad-online.onnx", "fsmnvad-offline.onnx")
 
 WITHOUT_SETTINGS = {"pretrained_eres2netv2.ckpt": "ERes2NetV2"}
 """Weight files that are published without a config.yaml -> the class they belong to."""

@@ -52,10 +52,17 @@ class FsmnVadScorer:
         self._single = shapes["speech"][0] == 1
 
     @classmethod
-    def of(cls, model: ModelDir, graphs: Graphs) -> FsmnVadScorer:
-        """The network of a directory. Others published the released graph as `fsmnvad-online.onnx`."""
+    def of(cls, model: ModelDir, graphs: Graphs) -> FsmnVadScorer | FsmnVadWholeScorer:
+        """The network of a directory. Others published the released graphs as `fsmnvad-online.onnx`, and,
+        without memory, `fsmnvad-offline.onnx`.
+        """
         options = VadOptions.from_official(section(model.config, "model_conf"))
-        return cls(graphs.open("model", "fsmnvad-online"), options.sil_pdf_ids)
+        session = graphs.open("model", "fsmnvad-online", "fsmnvad-offline")
+        if list(session.input_shapes) == ["speech"]:
+            encoder = section(model.config, "encoder_conf")
+            layers, order = int(encoder.get("fsmn_layers", 4)), int(encoder.get("lorder", 20))
+            return FsmnVadWholeScorer(session, layers * (order - 1), options.sil_pdf_ids)
+        return cls(session, options.sil_pdf_ids)
 
     def initial_state(self, batch: int = 1) -> FsmnVadMemory:
         """The memory of `batch` streams that have heard nothing."""
@@ -83,3 +90,44 @@ class FsmnVadScorer:
             scores[:, block] = logits[:, :, self._silence].sum(-1)
             pasts = tuple(caches)
         return scores, FsmnVadMemory(pasts)
+
+
+@dataclass(frozen=True)
+class FsmnVadFrames:
+    """What streams remember of a network that remembers nothing: the frames that it looks back at."""
+
+    frames: NDArray[np.float32]
+    """(B, at most `context`, D)"""
+
+    @property
+    def nbytes(self) -> int:
+        return self.frames.nbytes
+
+
+class FsmnVadWholeScorer:
+    """fsmn-vad's graph for whole recordings (`speech` -> `logits`) as a `FrameScorer`, of streams too.
+
+    A frame depends on `context` frames before it and on none after it, so these are read again.
+    """
+
+    def __init__(self, session: OnnxSession, context: int, sil_pdf_ids: Sequence[int] = (0,)) -> None:
+        self._session, self._context, self._silence = session, context, list(sil_pdf_ids)
+        self._width = int(session.input_shapes["speech"][2] or 0)
+
+    def initial_state(self, batch: int = 1) -> FsmnVadFrames:
+        """The memory of `batch` streams that have heard nothing."""
+        return FsmnVadFrames(np.zeros((batch, 0, self._width), dtype=np.float32))
+
+    def score(self, features: Features, state: FsmnVadFrames) -> tuple[NDArray[np.float32], FsmnVadFrames]:
+        """features (B, T, D) -> probability of silence (B, T), and the next state."""
+        scores = np.empty(features.shape[:2], dtype=np.float32)
+        past = state.frames
+        for start in range(0, features.shape[1], BLOCK_FRAMES):
+            block = features[:, start : start + BLOCK_FRAMES]
+            seen = np.concatenate([past, block], axis=1)
+            for row, frames in enumerate(seen):
+                [logits] = self._session.run({"speech": frames[None]}, ["logits"])
+                silence = logits[0, past.shape[1] :, self._silence].sum(0)
+                scores[row, start : start + BLOCK_FRAMES] = silence
+            past = seen[:, max(seen.shape[1] - self._context, 0) :].copy()
+        return scores, FsmnVadFrames(past)

@@ -59,7 +59,7 @@ def open_model(
     graphs = Graphs(
         path=model.path, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
     )
-    if graphs.file("model", "fsmnvad-online") is None and model.weights is not None:
+    if graphs.file("model", "fsmnvad-online", "fsmnvad-offline") is None and model.weights is not None:
         _make_graphs(model.path, quantize)
     return Opened(model=model, graphs=graphs)
 

@@ -121,7 +121,7 @@ def _onnx_network(directory: ModelDir, loading: LoadOptions) -> Any:
     return load_network(directory, _graphs(directory, loading))
 
 
-GRAPH_NAMES = ("model", "fsmnvad-online")
+GRAPH_NAMES = ("model", "fsmnvad-online", "fsmnvad-offline")
 
 
 def _graphs(directory: ModelDir, loading: LoadOptions) -> Graphs:

@@ -113,6 +113,26 @@ def test_fsmn_vad_gives_the_published_segments(
     assert vad([str(wav), str(wav)]) == [expected, expected]
 
 
+def test_the_released_graph_without_memory_gives_the_same_whole_and_live(
+    shared: Path, folder: Path, tmp_path: Path, samples: NDArray[np.float32], expected: list[list[int]]
+) -> None:
+    for name in ("config.yaml", "am.mvn"):
+        (tmp_path / name).symlink_to(folder / name)
+    graph = shared / "data" / "models" / "fsmn-vad" / "fsmnvad-offline.onnx"
+    (tmp_path / "fsmnvad-offline.onnx").symlink_to(graph)
+
+    assert Fsmn_vad(tmp_path, intra_op_num_threads=1)(samples) == [expected]
+    part = samples[: 16000 * 20]
+    streams = [Fsmn_vad_online(path, intra_op_num_threads=1) for path in (tmp_path, folder)]
+    memories: list[dict[str, object]] = [{}, {}]
+    for start in range(0, len(part), 9600):
+        chunk, last = part[start : start + 9600], start + 9600 >= len(part)
+        for memory in memories:
+            memory["is_final"] = last
+        told = [stream(chunk, param_dict=memory) for stream, memory in zip(streams, memories, strict=True)]
+        assert told[0] == told[1]
+
+
 def test_max_end_sil_is_the_silence_that_ends_a_segment(
     folder: Path, samples: NDArray[np.float32], expected: list[list[int]]
 ) -> None:
