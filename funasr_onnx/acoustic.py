@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,22 @@ from funasr_onnx.load import Graphs
 from funasr_onnx.session import OnnxSession
 
 logger = logging.getLogger(__name__)
+
+
+MOST_FRAMES = 640
+"""In a call of the graph, padding included: activations of more do not stay in the cache. Processor ms an
+utterance, in integers, at full size: 10 s 147 alone, 156 by four, 184 by eight; 1.5 s 45 alone, 19 by eight."""
+
+
+def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """(B,) -> indices of the rows of each call, the shortest first; rows of no frames are in none."""
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    first = 0
+    for stop in range(1, len(order) + 1):
+        if stop == len(order) or (stop - first + 1) * lengths[order[stop]] > MOST_FRAMES:
+            yield order[first:stop]
+            first = stop
 
 
 class PhraseEncoder:
@@ -93,8 +110,7 @@ class OnnxParaformer:
         rows = [
             AcousticRow(ids=np.zeros(0, dtype=np.int64), confidences=nothing, alphas=nothing) for _ in lengths
         ]
-        heard = np.flatnonzero(np.asarray(lengths) > 0)
-        if len(heard):
+        for heard in _batches(np.asarray(lengths)):
             sizes = np.asarray(lengths)[heard].astype(np.int32)
             speech = np.ascontiguousarray(features[heard, : sizes.max()], dtype=np.float32)
             for index, row in zip(heard, self._answer(speech, sizes, hotwords), strict=True):

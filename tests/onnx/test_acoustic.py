@@ -15,7 +15,7 @@ from funasr.modeldir import ModelDir
 from funasr.models.fsmn_vad.export import graphs as vad_graphs
 from funasr.models.fsmn_vad.network import FsmnVad
 from funasr.stages.protocols import AcousticRow, Hotwords
-from funasr_onnx.acoustic import OnnxParaformer
+from funasr_onnx.acoustic import OnnxParaformer, _batches
 from funasr_onnx.load import Graphs, load_network
 from funasr_onnx.session import OnnxSession
 from tests.models.small import CLASSES, hotwords, network, seeded
@@ -75,6 +75,22 @@ def test_an_utterance_in_a_batch_is_what_it_is_alone(both: Pair) -> None:
     for row, one, length in zip(rows, features, lengths, strict=True):
         assert_equal(row, graph.infer(one[None, :length], np.array([length]))[0])
     assert len(rows[1].ids) == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "calls"),
+    [
+        ([5], [[0]]),
+        ([0, 0], []),
+        ([320, 320, 100, 0], [[2, 0], [1]]),
+        ([700, 10, 20, 30], [[1, 2, 3], [0]]),
+        ([160] * 5, [[0, 1, 2, 3], [4]]),
+    ],
+)
+def test_a_call_of_the_graph_has_few_frames_and_rows_of_like_length(
+    lengths: list[int], calls: list[list[int]]
+) -> None:
+    assert [one.tolist() for one in _batches(np.array(lengths))] == calls
 
 
 @pytest.mark.parametrize("name", WITH_HOTWORDS)
