@@ -117,9 +117,14 @@ class Updater:
             torch._foreach_mul_(gradients, factor)
 
     def _clip(self) -> float:
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        total = nn.utils.get_total_norm(gradients, norm_type=self._config.grad_clip_type)
+        norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
         limit = self._config.grad_clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self._parameters(), limit, norm_type=self._config.grad_clip_type)
-        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        if norm > limit:
+            # As torch's clip_grad_norm_, which passes over gradients that are short enough as well.
+            torch._foreach_mul_(gradients, limit / (norm + 1e-6))
+        return norm
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         for group in self.optimizer.param_groups:
