@@ -1,10 +1,13 @@
 """Whole recordings with speakers against upstream: seconds, processor seconds, in processes that take turns.
 
     FUNASR_REFERENCE_PYTHON=... python benchmarks/pipeline.py --models DIR --audio a.wav ... [--task speakers]
+        [--ours DIR --engine fp32|int8]
 
 DIR holds the full-size random models `seaco-paraformer-full`, `fsmn-vad-full`, `ct-punc-272727-full` and
 `cam++-full` (or the released ones under these names). Each run is a fresh process; a ratio is the median over
-rounds of upstream's seconds by ours. Without a reference only ours runs. Tasks:
+rounds of upstream's seconds by ours. Without a reference only ours runs. With --engine ours runs through
+onnxruntime, the graphs being in --ours under the same names, as `funasr-export ++quantize=true` writes them;
+integer weights hear a little else, so texts differ then. Tasks:
 
     whole     SeACo, voice activity, punctuation and CAM++ over `--seconds` of sound
     speakers  CAM++ as it is called inside of that: the segments of the same sound, a call of the reference
@@ -31,6 +34,11 @@ import numpy as np
 
 RATE = 16000
 TASKS = ("whole", "speakers", "without")
+ENGINES = {
+    "torch": {"engine": "torch"},
+    "fp32": {"engine": "onnx"},
+    "int8": {"engine": "onnx", "quantize": True},
+}
 
 
 def worker(job: dict[str, Any]) -> dict[str, Any]:
@@ -54,8 +62,12 @@ def worker(job: dict[str, Any]) -> dict[str, Any]:
 def _auto(job: dict[str, Any], **names: str) -> Any:
     from funasr import AutoModel
 
-    own = {"offline": True} if job["side"] == "ours" else {"disable_update": True, "log_level": "ERROR"}
-    paths = {kind: str(Path(job["models"]) / f"{name}-full") for kind, name in names.items()}
+    ours = job["side"] == "ours"
+    own: dict[str, Any] = {"disable_update": True, "log_level": "ERROR"}
+    if ours:
+        own = {"offline": True, **ENGINES[job["engine"]]}
+    folder = Path(job["ours"] if ours else job["models"])
+    paths = {kind: str(folder / f"{name}-full") for kind, name in names.items()}
     # Upstream's newer schedule cuts elsewhere; equal segments make the comparison one of speed.
     more = {"vad_kwargs": {"dynamic_silence": False}} if "vad_model" in names else {}
     return AutoModel(device="cpu", ncpu=job["threads"], disable_pbar=True, **paths, **(own | more))
@@ -135,6 +147,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--ours", type=Path, help="where our graphs are; default: --models")
+    parser.add_argument("--engine", choices=ENGINES, default="torch")
     parser.add_argument("--audio", type=Path, nargs="+")
     parser.add_argument("--task", action="append", choices=TASKS)
     parser.add_argument("--threads", type=int, default=2)
@@ -153,7 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         np.save(Path(folder) / "sound.npy", read_sound(options.audio, options.seconds))
         for task in options.task or TASKS:
             job = {"task": task, "models": str(options.models.resolve()), "threads": options.threads}
-            job["sound"] = f"{folder}/sound.npy"
+            job |= {"sound": f"{folder}/sound.npy", "engine": options.engine}
+            job["ours"] = str((options.ours or options.models).resolve())
             rounds = [
                 {side: run(python, job | {"side": side}) for side, python in sides.items()}
                 for _ in range(options.rounds)
