@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 MOST_FRAMES = 640
 """In a call of the graph, padding included: activations of more do not stay in the cache. Processor ms an
-utterance, in integers, at full size: 10 s 147 alone, 156 by four, 184 by eight; 1.5 s 45 alone, 19 by eight."""
+utterance in integers at full size: 10 s 147 alone, 156 by four, 184 by eight; 1.5 s 45 alone, 19 by eight."""
 
 
 def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
