@@ -137,6 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--offline", action="store_true", help="never touch the network")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (default: auto)")
     model.add_argument("--ncpu", type=int, metavar="N", help="threads for the network")
+    model.add_argument("--engine", choices=("auto", "torch", "onnx"), default="auto", help="default: auto")
+    model.add_argument("--quantize", action="store_true", help="ONNX files with integer weights, if any")
     words = parser.add_argument_group("recognition")
     words.add_argument(
         "--hotword",
@@ -209,6 +211,8 @@ def _transcribe(args: argparse.Namespace) -> int:
         offline=True if args.offline else None,
         device=args.device,
         ncpu=args.ncpu,
+        engine=args.engine,
+        quantize=args.quantize,
         disable_pbar=True,
     )
     return _write_all(model, items, output, choice, args)

@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument("--offline", action="store_true", help="never touch the network")
     model.add_argument("--device", default="auto", help="auto, cpu, cuda:0, mps (default: auto)")
     model.add_argument("--ncpu", type=int, metavar="N", help="threads for the network")
+    model.add_argument("--quantize", action="store_true", help="ONNX files with integer weights, if any")
     parser.add_argument("-f", "--format", choices=("text", "json"), default="text", help="default: text")
     parser.add_argument("-q", "--quiet", action="store_true", help="no notes")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens to stderr")
@@ -162,6 +163,7 @@ def _stream(args: argparse.Namespace) -> RecognitionStream:
     first = args.model or BUNDLED_STREAMING
     last = (args.offline_model or BUNDLED_ASR) if two_pass else first
     common = {"hub": args.hub, "offline": args.offline or None, "device": args.device, "ncpu": args.ncpu}
+    common["quantize"] = args.quantize
     model = AutoModel(
         model=last,
         vad_model=_companion(args.vad_model, BUNDLED_VAD if is_local(last) else "fsmn-vad"),
