@@ -37,8 +37,9 @@ class Spread:
     """What a network's voices are like. Raises OptionError for numbers that make no sense."""
 
     between: tuple[float, ...]
-    """(D,) How much people differ in each of the first D directions, in units of how much one person's
-    windows do. The network has shrunk each by sqrt(between / (between + 1)), which suits cosines."""
+    """(D,) Variance of people's voices, of length 1, in each of the first D directions."""
+    within: tuple[float, ...]
+    """(D,) Variance of the voices of one person's windows."""
     weight: float = WEIGHT
     """Of a window, as windows overlap, and those of one recording have more in common than a speaker."""
     stay: float = STAY
@@ -49,15 +50,25 @@ class Spread:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not least < value <= 1:
                 raise OptionError(f"{name} is {value!r}; it is more than 0 and at most 1")
-        if not self.between or not all(isinstance(x, (int, float)) and x > 0 for x in self.between):
-            raise OptionError(f"between is {self.between!r}; it is a positive number for each direction")
+        for name in ("between", "within"):
+            value = getattr(self, name)
+            if not value or not all(isinstance(x, (int, float)) and x > 0 for x in value):
+                raise OptionError(f"{name} is {value!r}; it is a positive number for each direction")
+        if len(self.between) != len(self.within):
+            raise OptionError(
+                f"within has {len(self.within)} directions and between {len(self.between)}; expected as many"
+            )
+
+    @property
+    def ratios(self) -> Rows:
+        """(D,) How much people differ, in units of how much one person's windows do."""
+        return np.array(self.between) / np.array(self.within)
 
     def white(self, voices: NDArray[Any]) -> Rows:
-        """voices (N, E) -> (N, D) with a variance of 1 within people, whatever their lengths were."""
-        between = np.array(self.between)
-        rows = np.asarray(voices[:, : len(between)], dtype=np.float64)
+        """voices (N, E) of any lengths -> (N, D) with a variance of 1 within people."""
+        rows = np.asarray(voices, dtype=np.float64)
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        scaled: Rows = rows * np.sqrt(between.sum() * (between + 1) / between)
+        scaled: Rows = rows[:, : len(self.within)] / np.sqrt(self.within)
         return scaled
 
 
@@ -65,7 +76,7 @@ def part(voices: NDArray[Any], spread: Spread, *, at_least: int = 1, at_most: in
     """voices (N, E) in the order of time -> labels (N,), of `at_least` to `at_most` speakers."""
     if len(voices) == 0:
         return np.zeros(0, dtype=np.int64)
-    x, phi = spread.white(voices), np.array(spread.between)
+    x, phi = spread.white(voices), spread.ratios
     labels, found = np.zeros(len(x), dtype=np.int64), 0
     for start in range(0, len(x), AT_ONCE):
         chunk = slice(start, start + AT_ONCE)
@@ -126,7 +137,7 @@ def follow(x: Rows, labels: Labels, spread: Spread, *, forget: bool) -> Labels:
 
     forget: speakers of whom little is heard fade away.
     """
-    phi, weight, stay = np.array(spread.between), spread.weight, spread.stay
+    phi, weight, stay = spread.ratios, spread.weight, spread.stay
     count = int(labels.max()) + 1
     if count == 1:
         return labels

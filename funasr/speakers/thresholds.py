@@ -36,8 +36,9 @@ class Thresholds:
     """Speech shorter than a window is filled up with itself, and not with zeros."""
 
     between: tuple[float, ...] = ()
-    """As in `evidence.Spread`, and so are the next two. Where it is given, speakers are parted by evidence,
+    """As in `evidence.Spread`, and so are the next three. Where it is given, speakers are parted by evidence,
     and not by `merge_thr` and `split_thr`: for networks to which a window says little."""
+    within: tuple[float, ...] = ()
     weight: float = WEIGHT
     stay: float = STAY
 
@@ -58,14 +59,15 @@ class Thresholds:
 
     def spread(self) -> Spread | None:
         """What the network's voices are like, if that is known."""
-        if not self.between:
+        if not self.between and not self.within:
             return None
-        return Spread(between=self.between, weight=self.weight, stay=self.stay)
+        return Spread(between=self.between, within=self.within, weight=self.weight, stay=self.stay)
 
     @classmethod
     def from_config(cls, raw: Mapping[str, Any]) -> Thresholds:
         """`raw` is the config.yaml as a mapping. Raises ModelFilesError for what makes no sense."""
         given = dict(section(raw, "spk_conf"))
-        if "between" in given:
-            given["between"] = tuple(given["between"])
+        for name in ("between", "within"):
+            if name in given:
+                given[name] = tuple(given[name])
         return pick(cls, given, "spk_conf")

@@ -10,17 +10,18 @@ from funasr.errors import OptionError
 from funasr.speakers.cluster import ClusterOptions, cluster
 from funasr.speakers.evidence import AT_ONCE, Spread, follow, merge, part
 
-BETWEEN = (9.0,) * 12
-SPREAD = Spread(between=BETWEEN)
+BETWEEN = (0.075,) * 12
+WITHIN = (0.0083,) * 12
+SPREAD = Spread(between=BETWEEN, within=WITHIN)
 Voices = NDArray[np.float32]
 
 
 def talk(order: list[int], seed: int = 0, noise: float = 1.0) -> Voices:
-    """A window of each of `order`, as a network with `BETWEEN` has them."""
+    """A window of each of `order`, as a network of that spread has them."""
     rng = np.random.default_rng(seed)
     people = rng.normal(0, 3, (max(order) + 1, len(BETWEEN)))
     windows = people[order] + noise * rng.normal(0, 1, (len(order), len(BETWEEN)))
-    return (windows * np.sqrt(9 / 10)).astype(np.float32)
+    return windows.astype(np.float32)
 
 
 def same_parting(found: NDArray[np.int64], order: list[int]) -> bool:
@@ -48,7 +49,7 @@ def test_the_number_of_speakers_is_found(people: int) -> None:
 
 
 def test_voices_that_say_nothing_are_one_speaker() -> None:
-    weak = Spread(between=(0.05,) * 12)
+    weak = Spread(between=(0.004,) * 12, within=(0.08,) * 12)
     noise = np.random.default_rng(1).normal(0, 1, (40, 12))
 
     assert set(part(noise, weak).tolist()) == {0}
@@ -96,7 +97,16 @@ def test_no_windows_and_one_window() -> None:
     assert part(np.zeros((3, 12)), SPREAD).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("wrong", [{"between": ()}, {"between": (1.0, -1.0)}, {"weight": 0.0}, {"stay": 1.5}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"between": ()},
+        {"within": (1.0, -1.0)},
+        {"within": (1.0,)},
+        {"weight": 0.0},
+        {"stay": 1.5},
+    ],
+)
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
-        Spread(**{"between": BETWEEN, **wrong})  # type: ignore[arg-type]
+        Spread(**{"between": BETWEEN, "within": WITHIN, **wrong})  # type: ignore[arg-type]

@@ -27,10 +27,10 @@ def test_a_model_says_its_own() -> None:
 
 
 def test_what_voices_are_like_may_be_told_too() -> None:
-    told = Thresholds.from_config({"spk_conf": {"between": [2.0, 1.0], "weight": 0.3}})
+    told = Thresholds.from_config({"spk_conf": {"between": [2.0, 1.0], "within": [1.0, 1.0], "weight": 0.3}})
 
     assert Thresholds().spread() is None
-    assert told.spread() == Spread(between=(2.0, 1.0), weight=0.3)
+    assert told.spread() == Spread(between=(2.0, 1.0), within=(1.0, 1.0), weight=0.3)
     with pytest.raises(ModelFilesError, match="between"):
         Thresholds.from_config({"spk_conf": {"between": [2.0, 0.0]}})
 

@@ -52,7 +52,7 @@ def test_a_voice_is_a_tensor_of_128_numbers(model: AutoModel) -> None:
 
 
 def test_the_model_is_small_has_a_card_and_brings_its_own_thresholds(model: AutoModel) -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 8.1e6
+    assert (FOLDER / "campplus_small.bin").stat().st_size < 4.4e6
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card
     assert model.model.thresholds != Thresholds()
@@ -71,7 +71,7 @@ def test_people_who_were_in_no_training_are_told_apart(
     voices = model.model.embed([half for pair in halves for half in pair])
 
     assert len(people) == 30
-    assert equal_error_rate(*trial_scores(voices, names))[0] <= 0.25
+    assert equal_error_rate(*trial_scores(voices, names))[0] <= 0.15
 
 
 def talk_of(shared: Path, seed: int) -> tuple[Any, Any]:

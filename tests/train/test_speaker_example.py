@@ -25,7 +25,7 @@ NAMES = (
     "speaker_data",
     "speaker_trials",
     "quick_campplus",
-    "speaker_projection",
+    "speaker_spread",
     "muon",
     "train_speakers",
 )
@@ -198,38 +198,36 @@ def test_the_quick_form_for_training_computes_the_same(example: SimpleNamespace,
             torch.testing.assert_close(quick(features), model(features), atol=1e-4, rtol=1e-3)
 
 
-def test_the_projection_keeps_what_differs_between_people_alone(example: SimpleNamespace) -> None:
+def test_the_direction_in_which_people_differ_most_is_the_first(example: SimpleNamespace) -> None:
     rng = np.random.default_rng(0)
-    whose = np.repeat(np.arange(40), 6)
-    words = whose >= 20
-    rows = rng.normal(0, 1, (240, 5))
-    rows[:, 1] += 3 * rng.normal(0, 1, 40)[whose]  # the voice
+    whose = np.repeat(np.arange(400), 6)
+    rows = rng.normal(0, 1, (2400, 5))
+    rows[:, 1] += 3 * rng.normal(0, 1, 400)[whose]  # the voice
     rows[:, 3] *= 10  # what is said
-    rows[:, 4] += 50 * words  # which corpus it is
-    told = example.speaker_projection.Statistics(rows=rows, whose=whose, words=words)
 
-    projection, between = example.speaker_projection.discriminants(told, 2)
+    rotation = example.speaker_spread.directions(rows, whose)
+    between, within = example.speaker_spread.variances(rows, whose)
 
-    kept = np.abs(projection[:, 0])
-    assert kept[1] > 5 * max(kept[0], kept[2], kept[3], kept[4])
-    assert 4 < between[0] < 16
-    assert between[1] < 1
-    assert example.speaker_projection.centre(told)[4] == pytest.approx(25, abs=1)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(5), atol=1e-9)
+    assert abs(rotation[1, 0]) > 0.95
+    np.testing.assert_allclose(within, [1, 1, 1, 100, 1], rtol=0.1)
+    assert between[1] == pytest.approx(9, rel=0.2)
+    assert between.min() > 0
 
 
-def test_a_projected_model_gives_what_the_projection_gives(example: SimpleNamespace) -> None:
+def test_a_turned_model_gives_turned_voices(example: SimpleNamespace) -> None:
     torch.manual_seed(0)
     model = Campplus(CampplusConfig(growth_rate=4, bn_size=2, init_channels=8, embedding_size=6)).eval()
-    inputs = model.xvector.dense.linear.weight.shape[1]
-    rng = np.random.default_rng(0)
-    projection, centre = rng.normal(size=(inputs, 6)), rng.normal(size=inputs)
+    norm = model.xvector.dense.nonlinear.batchnorm
+    norm.running_mean.uniform_(-1, 1)
+    norm.running_var.uniform_(0.5, 2)
+    features = torch.randn(3, 98, 80).numpy()
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    before = model.embed(features)
 
-    example.speaker_projection.project(model, projection, centre)
+    example.speaker_spread.rotate(model, rotation)
 
-    statistics = rng.normal(size=(3, inputs))
-    with torch.no_grad():
-        voices = model.xvector.dense(torch.from_numpy(statistics.astype(np.float32)))
-    np.testing.assert_allclose(voices.numpy(), (statistics - centre) @ projection, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(model.embed(features), before @ rotation, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(8, 40), (40, 8), (16, 16)])
