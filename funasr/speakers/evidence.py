@@ -62,7 +62,8 @@ class Spread:
     @property
     def ratios(self) -> Rows:
         """(D,) How much people differ, in units of how much one person's windows do."""
-        return np.array(self.between) / np.array(self.within)
+        ratios: Rows = np.array(self.between) / np.array(self.within)
+        return ratios
 
     def white(self, voices: NDArray[Any]) -> Rows:
         """voices (N, E) of any lengths -> (N, D) with a variance of 1 within people."""
@@ -80,12 +81,11 @@ def part(voices: NDArray[Any], spread: Spread, *, at_least: int = 1, at_most: in
     labels, found = np.zeros(len(x), dtype=np.int64), 0
     for start in range(0, len(x), AT_ONCE):
         chunk = slice(start, start + AT_ONCE)
-        own = merge(
-            spread.weight * x[chunk], np.full(len(x[chunk]), spread.weight, np.float64), phi, at_least, len(x)
-        )
+        weights: Rows = np.full(len(x[chunk]), spread.weight, dtype=np.float64)
+        own = merge(spread.weight * x[chunk], weights, phi, at_least, len(x))
         labels[chunk] = own + found
         found = int(labels[chunk].max()) + 1
-    counts = spread.weight * np.bincount(labels)
+    counts: Rows = spread.weight * np.bincount(labels).astype(np.float64)
     sums = np.zeros((found, len(phi)))
     np.add.at(sums, labels, spread.weight * x)
     labels = merge(sums, counts, phi, at_least, at_most)[labels]
