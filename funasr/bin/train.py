@@ -26,6 +26,7 @@ from funasr.bin.report import make_report, require_report
 from funasr.config import load_yaml, merge, parse_overrides
 from funasr.errors import FunASRError, OptionError
 from funasr.modeldir import ModelDir
+from funasr.train.kinds import SPEECH, kind_for
 from funasr.train.report import note_start
 
 SHARED = ("use_fsdp", "use_deepspeed", "deepspeed_config")
@@ -78,18 +79,15 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
 
 
 def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) -> int:
-    from funasr.auto.build import build_frontend, build_tokenizer
     from funasr.auto.torch_network import choose_device
     from funasr.train.distributed import joined
     from funasr.train.logbook import LOG_FORMAT
     from funasr.train.recipe import Recipe
-    from funasr.train.run import check_data, run
+    from funasr.train.run import check_data, open_parts, run
     from funasr.train.scratch import from_scratch, is_class
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format=LOG_FORMAT)
     report = bool(settings.pop("report", False)) or report
-    if report:
-        require_report()
     if report:
         require_report()
     name, wanted = str(settings.pop("model")), str(settings.pop("device", "auto"))
@@ -104,8 +102,10 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
             else:
                 directory = ModelDir.open(hub.resolve(name, hub=source, revision=revision), settings)
         recipe = Recipe.of(directory)
-        tokenizer, frontend = build_tokenizer(directory), build_frontend(directory)
-        data = check_data(recipe, tokenizer, open_sounds=check_only)
+        parts = open_parts(directory)
+        if report and kind_for(directory.model) is not SPEECH:
+            raise OptionError(f"a report has error rates of texts, and a {directory.model} writes none")
+        data = check_data(recipe, parts, open_sounds=check_only)
         for kind, found in (("train", data.train), ("valid", data.valid)):
             if check_only:
                 tell(found)
@@ -117,7 +117,7 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
         if ranks.first:
             note_start(recipe.output, directory)
         with progress_of_training(enabled=ranks.first) as show:
-            run(recipe, data, tokenizer, frontend, ranks.device(device), on_step=show)
+            run(recipe, data, parts, ranks.device(device), on_step=show)
         if report and ranks.first:
             print(make_report(recipe.output, device=wanted))
     return 0

@@ -5,85 +5,23 @@ Runs before any network is built. Torch-free.
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from funasr.download import is_url
 from funasr.errors import FunASRError, InputError
 from funasr.text.tokenizer import Tokenizer
-from funasr.train.manifest import read_records, sound_length, text_length
-
-FRAMES_PER_TOKEN = 6
-"""A recognizer that hears one frame in 60 ms writes no more than one token in each: 10 ms frames a token."""
-
-
-Tags: TypeAlias = tuple[str | None, str | None, str | None, str | None]
-
-TAG_FIELDS = ("text_language", "emo_target", "event_target", "with_or_wo_itn")
-NO_TAGS: Tags = (None, None, None, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """One line of a manifest that can be learnt from."""
-
-    key: str
-    source: str
-    """Path or URL of the sound."""
-    text: str
-    frames: int
-    """Length of the sound in frames of 10 ms; 1 where nothing tells."""
-    where: str
-    """File and line."""
-    tags: Tags = NO_TAGS
-    """Language, emotion, event and style, such as `<|en|>`; None for what the line does not have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Why a line is left out."""
-
-    where: str
-    kind: str
-    """A few words, the same for all lines with this fault."""
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.kind}{f': {self.detail}' if self.detail else ''}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Fields of `dataset_conf`. Source lengths are frames of 10 ms, target lengths words or characters."""
-
-    min_source_length: int = 0
-    max_source_length: int = 2048
-    min_target_length: int = 0
-    max_target_length: int = 2048
-    max_token_length: int = 2200
-    """Of both together."""
-
-    def broken_by(self, frames: int, text: str) -> str | None:
-        """The limit that an utterance breaks, in words; None for one within all of them."""
-        size = text_length(text)
-        checks = (
-            ("sound", frames, self.min_source_length, self.max_source_length, "source", "frames of 10 ms"),
-            ("text", size, self.min_target_length, self.max_target_length, "target", "words or characters"),
-        )
-        for what, length, least, most, name, unit in checks:
-            if length < least:
-                return f"{what} shorter than min_{name}_length={least} {unit}"
-            if length > most:
-                return f"{what} longer than max_{name}_length={most} {unit}"
-        if frames + size > self.max_token_length:
-            return f"sound and text longer than max_token_length={self.max_token_length}"
-        return None
+from funasr.train.kinds import SPEECH, Kind
+from funasr.train.shards import READERS, expand_braces, read_lines
+from funasr.train.sounds import length_of
+from funasr.train.utterance import TAG_FIELDS as TAG_FIELDS
+from funasr.train.utterance import Fault as Fault
+from funasr.train.utterance import Limits as Limits
+from funasr.train.utterance import Utterance as Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +30,15 @@ class Report:
 
     good: tuple[Utterance, ...]
     faults: tuple[Fault, ...]
+    kind: Kind = SPEECH
 
     def summary(self) -> list[str]:
         """A line of totals, and one for each kind of fault with an example."""
         total = len(self.good) + len(self.faults)
-        hours = sum(utterance.frames for utterance in self.good) / 360_000
-        lines = [f"{len(self.good)} of {total} utterances can be learnt from, {hours:.2f} hours of sound"]
+        amount = sum(utterance.frames for utterance in self.good)
+        what = f"{amount / 360_000:.2f} hours of sound" if self.kind.sound else f"{amount} words"
+        noun = "utterances" if self.kind.sound else "texts"
+        lines = [f"{len(self.good)} of {total} {noun} can be learnt from, {what}"]
         examples: dict[str, Fault] = {}
         for fault in self.faults:
             examples.setdefault(fault.kind, fault)
@@ -110,115 +51,79 @@ def check_manifest(
     paths: Sequence[Path],
     limits: Limits | None = None,
     *,
+    kind: Kind = SPEECH,
     tokenizer: Tokenizer | None = None,
     open_sounds: bool = False,
     workers: int | None = None,
 ) -> Report:
-    """Read .jsonl files and judge each line by itself, and keys against one another.
+    """Read .jsonl, .parquet and .tar files; judge each line by itself, and keys against one another.
 
     `open_sounds` opens every local file, for its length and to see that it is sound; otherwise `source_len`
     is believed. With a `tokenizer`, texts that its vocabulary cannot write at all are faults. Raises
-    InputError for a file that is no .jsonl.
+    InputError for a file that is none of these.
     """
     limits = limits or Limits()
-    drafts = [draft for path in paths for draft in _drafts(path)]
-    if open_sounds:
+    drafts: Iterable[Utterance | Fault] = _drafts(paths, kind)
+    if open_sounds and kind.sound:
         with ThreadPoolExecutor(workers or min(32, (os.cpu_count() or 1) + 4)) as pool:
             drafts = list(pool.map(_opened, drafts))
     good: list[Utterance] = []
     faults: list[Fault] = []
     seen: dict[str, str] = {}
     for draft in drafts:
-        judged = draft if isinstance(draft, Fault) else _judged(draft, limits, tokenizer, seen)
-        if isinstance(judged, Fault):
-            faults.append(judged)
-        else:
-            good.append(judged)
-    return Report(good=tuple(good), faults=tuple(faults))
+        fault = draft if isinstance(draft, Fault) else _again(draft, seen)
+        if fault is None:
+            assert isinstance(draft, Utterance)
+            fault = kind.judge(draft, limits, tokenizer)
+            if fault is None:
+                good.append(draft)
+                continue
+        faults.append(fault)
+    return Report(good=tuple(good), faults=tuple(faults), kind=kind)
 
 
 def manifest_paths(given: str | Path) -> list[Path]:
     """`train_data_set_list` -> its files.
 
-    A .jsonl (or .json) is itself the data; any other file lists such files, one a line. Raises InputError for
-    files that are not there.
+    A .jsonl (or .json), .parquet or .tar is itself the data; any other file lists such files, one a line.
+    `shard-{000..031}.tar` are 32 files. Raises InputError for files that are not there.
     """
-    path = Path(given)
-    if not path.is_file():
+    named = [Path(name) for name in expand_braces(str(given))]
+    path = named[0]
+    missing = [str(file) for file in named if not file.is_file()]
+    if missing:
         raise InputError(
-            f"no data list {str(given)!r}: give a .jsonl, or a file with the paths of such files"
+            f"no data list {', '.join(map(repr, missing[:5]))}: give a .jsonl, .parquet or .tar, or a file "
+            "with the paths of such files"
         )
-    if path.suffix in (".jsonl", ".json"):
-        return [path]
-    files = [Path(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if all(file.suffix in READERS for file in named):
+        return named
+    lines = path.read_text(encoding="utf-8").splitlines()
+    files = [Path(name) for line in lines if line.strip() for name in expand_braces(line.strip())]
     missing = [str(file) for file in files if not file.is_file()]
     if missing or not files:
         raise InputError(f"{path} lists {', '.join(missing[:5]) if missing else 'no files'}; no such file")
     return files
 
 
-def _drafts(path: Path) -> Iterator[Utterance | Fault]:
-    for number, record in read_records(path):
-        yield _draft(record, f"{path}, line {number}")
-
-
-def _draft(record: Mapping[str, Any], where: str) -> Utterance | Fault:
-    source, text = record.get("source"), record.get("target")
-    if not isinstance(source, str) or not source:
-        return Fault(where=where, kind="no 'source'", detail=f"the line has {', '.join(record) or 'nothing'}")
-    if not isinstance(text, str):
-        return Fault(where=where, kind="no 'target'", detail=f"the line has {', '.join(record)}")
-    frames = record.get("source_len", 1)
-    # NaN and Infinity, which Python reads as JSON, are none either.
-    if isinstance(frames, bool) or not isinstance(frames, (int, float)) or not 0 <= frames < math.inf:
-        return Fault(where=where, kind="'source_len' is no length", detail=repr(frames))
-    key = str(record.get("key") or where)
-    language, emotion, event, style = (_tag(record.get(field)) for field in TAG_FIELDS)
-    return Utterance(
-        key=key,
-        source=source,
-        text=text.strip(),
-        frames=int(frames),
-        where=where,
-        tags=(language, emotion, event, style),
-    )
-
-
-def _tag(value: Any) -> str | None:
-    """`en` and `<|en|>` are the same."""
-    return f"<|{value.strip('<|> ')}|>" if isinstance(value, str) and value.strip("<|> ") else None
+def _drafts(paths: Sequence[Path], kind: Kind) -> Iterator[Utterance | Fault]:
+    for path in paths:
+        for where, record in read_lines(path, lengths=kind.sound):
+            yield kind.draft(record, where)
 
 
 def _opened(draft: Utterance | Fault) -> Utterance | Fault:
     if isinstance(draft, Fault) or is_url(draft.source):
         return draft
     try:
-        return replace(draft, frames=sound_length(draft.source))
+        return replace(draft, frames=length_of(draft))
     except FunASRError as error:
         return Fault(where=draft.where, kind="no sound", detail=str(error))
 
 
-def _judged(
-    draft: Utterance, limits: Limits, tokenizer: Tokenizer | None, seen: dict[str, str]
-) -> Utterance | Fault:
-    def fault(kind: str, detail: str = "") -> Fault:
-        return Fault(where=draft.where, kind=kind, detail=detail)
-
+def _again(draft: Utterance, seen: dict[str, str]) -> Fault | None:
     if draft.key in seen:
-        return fault("key occurs twice", f"{draft.key} is in {seen[draft.key]} too")
+        detail = f"{draft.key} is in {seen[draft.key]} too"
+        return Fault(where=draft.where, kind="key occurs twice", detail=detail)
     seen[draft.key] = draft.where
-    if not draft.text:
-        return fault("empty text", draft.key)
-    broken = limits.broken_by(draft.frames, draft.text)
-    if broken is not None:
-        return fault(broken, f"{draft.frames} frames, {text_length(draft.text)} in the text")
-    if tokenizer is not None:
-        ids = tokenizer.encode(draft.text)
-        if all(id_ == tokenizer.unk_id for id_ in ids):
-            return fault("text that the vocabulary cannot write", repr(draft.text[:60]))
-        if draft.frames > 1 and len(ids) * FRAMES_PER_TOKEN > draft.frames:
-            return fault(
-                "text too long for its sound",
-                f"{len(ids)} tokens in {draft.frames / 100:.2f} s: {draft.text!r:.60}",
-            )
-    return draft
+    return None

@@ -11,20 +11,29 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from funasr.config import pick, section
-from funasr.errors import OptionError, did_you_mean
+from funasr.config import options, pick, section
+from funasr.errors import InputError, OptionError, did_you_mean
 from funasr.features.frontend import WavFrontend
+from funasr.models.campplus.loss import SpeakerLoss, SpeakerLossConfig
+from funasr.models.ct_transformer.loss import CtTransformerLoss
+from funasr.models.fsmn_vad.loss import FsmnVadLoss
 from funasr.models.paraformer.chunks import ChunkRecipe
 from funasr.models.paraformer.hotword_loss import ContextualLoss, SeacoLoss
 from funasr.models.paraformer.loss import ParaformerLoss, ParaformerStreamingLoss
 from funasr.models.sense_voice.loss import SenseVoiceLoss
 from funasr.nn.specaug import UNUSED_SPECAUG_KEYS, SpecAugLfrConfig
 from funasr.stages.sense_voice import LANGUAGES, WITH_ITN, WITHOUT_ITN
+from funasr.text.marks import MarkTable
 from funasr.text.tokenizer import SentencepieceTokenizer, Tokenizer
+from funasr.text.words import Split, WordVocabulary, split_words
+from funasr.train.cache import FeatureCache
 from funasr.train.check import Utterance
 from funasr.train.data import Batch, ExampleSource
+from funasr.train.detection import DetectionExamples
 from funasr.train.hotwords import HotwordExamples
-from funasr.train.speech import Augmentation, SpeechExamples
+from funasr.train.marks import MarkExamples
+from funasr.train.speakers import SpeakerExamples
+from funasr.train.speech import Augmentation, Recordings, SpeechExamples
 from funasr.train.tagged import TaggedExamples
 from funasr.train.trainer import Criterion, Stats
 
@@ -33,17 +42,40 @@ from funasr.train.trainer import Criterion, Stats
 class Parts:
     """What criteria and examples are made with."""
 
-    tokenizer: Tokenizer
     frontend: WavFrontend
+    tokenizer: Tokenizer | None = None
+    """None for models that write no text."""
+    words: WordVocabulary | None = None
+    """What a punctuation model knows."""
+    split: Split = split_words
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    """Number of each speaker in the training list."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """config.yaml of the run."""
     augmentation: Augmentation | None = None
     """None for validation, where nothing is left to chance."""
+    cache: FeatureCache | None = None
+
+    @property
+    def seed(self) -> int:
+        return int(self.config.get("seed", 0))
+
+    @property
+    def vocab_size(self) -> int:
+        """0 for models that know no words."""
+        if self.tokenizer is not None:
+            return self.tokenizer.vocab_size
+        return len(self.words) if self.words is not None else 0
+
+    @property
+    def vocabulary(self) -> Tokenizer:
+        assert self.tokenizer is not None  # of all that write text
+        return self.tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """How models of one class are trained."""
+    """How models of one class are trained. `funasr.train.kinds` says what their manifests hold."""
 
     criterion: Callable[[Any, Parts], Criterion]
     """The network -> what is minimised."""
@@ -97,16 +129,16 @@ def _seaco(network: Any, parts: Parts) -> Criterion:
             f"dataset_conf.seaco_id is {given} and model_conf.NO_BIAS {own}: the model would learn another "
             "answer than it is read for. Leave seaco_id out, or give both the same id"
         )
-    if not 0 <= own < parts.tokenizer.vocab_size:
+    if not 0 <= own < parts.vocabulary.vocab_size:
         raise OptionError(
-            f"model_conf.NO_BIAS is {own}, and the vocabulary has {parts.tokenizer.vocab_size} entries: set "
+            f"model_conf.NO_BIAS is {own}, and the vocabulary has {parts.vocabulary.vocab_size} entries: set "
             "++model_conf.NO_BIAS to the id of an entry that no text contains"
         )
     return HotwordCriterion(SeacoLoss(network.config))
 
 
 def _sense_voice(network: Any, parts: Parts) -> Criterion:
-    tokenizer = _pieces(parts.tokenizer)
+    tokenizer = _pieces(parts.vocabulary)
     languages = {tokenizer.find(f"<|{name}|>"): row for name, row in LANGUAGES.items()}
     styles = {tokenizer.find("<|withitn|>"): WITH_ITN, tokenizer.find("<|woitn|>"): WITHOUT_ITN}
     specaug = None
@@ -123,15 +155,102 @@ def _sense_voice(network: Any, parts: Parts) -> Criterion:
 
 
 def _speech(utterances: Sequence[Utterance], parts: Parts) -> SpeechExamples:
-    return SpeechExamples(utterances, parts.frontend, parts.tokenizer, parts.augmentation)
+    return SpeechExamples(_recordings(utterances, parts), parts.vocabulary)
+
+
+def _recordings(utterances: Sequence[Utterance], parts: Parts) -> Recordings:
+    return Recordings(utterances, parts.frontend, parts.augmentation, parts.cache)
 
 
 def _hotwords(utterances: Sequence[Utterance], parts: Parts) -> ExampleSource:
-    return HotwordExamples(_speech(utterances, parts), seed=int(parts.config.get("seed", 0)))
+    return HotwordExamples(_speech(utterances, parts), seed=parts.seed)
+
+
+def _detector(network: Any, parts: Parts) -> Criterion:
+    return SpeechCriterion(FsmnVadLoss())
+
+
+def _detection(utterances: Sequence[Utterance], parts: Parts) -> ExampleSource:
+    return DetectionExamples(_recordings(utterances, parts), parts.frontend.config)
+
+
+class MarksCriterion:
+    """A loss of word ids, which the loop knows as features."""
+
+    def __init__(self, loss: CtTransformerLoss, *, live: bool) -> None:
+        self._loss, self._live = loss, live
+
+    def __call__(self, model: Any, batch: Batch) -> tuple[Tensor, Stats]:
+        ids = batch.features[:, :, 0].long()
+        boundaries = batch.places[:, 0, 0] if self._live and batch.places is not None else None
+        return self._loss(model, ids, batch.lengths, batch.targets, batch.target_lengths, boundaries)
+
+
+def _marks(network: Any, parts: Parts) -> Criterion:
+    return MarksCriterion(CtTransformerLoss.from_official(parts.config, network.config), live=False)
+
+
+def _live_marks(network: Any, parts: Parts) -> Criterion:
+    return MarksCriterion(CtTransformerLoss.from_official(parts.config, network.config), live=True)
+
+
+def _texts(utterances: Sequence[Utterance], parts: Parts) -> ExampleSource:
+    model, dataset = section(parts.config, "model_conf"), section(parts.config, "dataset_conf")
+    assert parts.words is not None
+    return MarkExamples(
+        utterances,
+        parts.words,
+        MarkTable.from_official(model),
+        parts.split,
+        ignore_id=int(model.get("ignore_id", 0)),
+        running=bool(dataset.get("running_text", False)),
+        fixed=parts.augmentation is None,
+        seed=parts.seed,
+    )
+
+
+class SpeakerCriterion(nn.Module):
+    """A loss with weights of its own: a direction for each speaker of the training list."""
+
+    def __init__(self, loss: SpeakerLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Stats]:
+        loss, stats = self.loss(model, batch.features, batch.targets[:, 0])
+        return loss, stats
+
+
+def _speaker(network: Any, parts: Parts) -> Criterion:
+    config = options(SpeakerLossConfig, section(parts.config, "loss_conf"), "loss_conf")
+    return SpeakerCriterion(SpeakerLoss(network.size, len(parts.speakers), config))
+
+
+def _voices(utterances: Sequence[Utterance], parts: Parts) -> ExampleSource:
+    if parts.augmentation is not None:
+        if parts.augmentation.speed_perturb:
+            raise OptionError(
+                "speed_perturb makes other voices of speakers: leave it out for a speaker model"
+            )
+        new = [one for one in utterances if one.text not in parts.speakers]
+        if new:
+            raise InputError(
+                f"{new[0].where}: speaker {new[0].text!r} is not among the {len(parts.speakers)} that this "
+                "run began with (speakers.json in its output_dir). Give another output_dir"
+            )
+    dataset = section(parts.config, "dataset_conf")
+    return SpeakerExamples(
+        utterances,
+        parts.speakers,
+        bins=int(section(parts.config, "model_conf").get("feat_dim", 80)),
+        piece_frames=int(dataset.get("piece_frames", 200)),
+        augmentation=parts.augmentation,
+        seed=parts.seed,
+    )
 
 
 def _tagged(utterances: Sequence[Utterance], parts: Parts) -> ExampleSource:
-    return TaggedExamples(_speech(utterances, parts), _pieces(parts.tokenizer))
+    return TaggedExamples(_speech(utterances, parts), _pieces(parts.vocabulary))
 
 
 def _pieces(tokenizer: Tokenizer) -> SentencepieceTokenizer:
@@ -147,6 +266,11 @@ TRAINABLE: dict[str, Lesson] = {
     "ContextualParaformer": Lesson(criterion=_contextual, examples=_hotwords),
     "ParaformerStreaming": Lesson(criterion=_streaming, examples=_speech),
     "SenseVoiceSmall": Lesson(criterion=_sense_voice, examples=_tagged),
+    "FsmnVADStreaming": Lesson(criterion=_detector, examples=_detection),
+    "CTTransformer": Lesson(criterion=_marks, examples=_texts),
+    "CTTransformerStreaming": Lesson(criterion=_live_marks, examples=_texts),
+    "CAMPPlus": Lesson(criterion=_speaker, examples=_voices),
+    "ERes2NetV2": Lesson(criterion=_speaker, examples=_voices),
 }
 
 

@@ -64,6 +64,7 @@ class Batch:
             targets=self.targets.pin_memory(),
             target_lengths=self.target_lengths.pin_memory(),
             spans=None if self.spans is None else self.spans.pin_memory(),
+            places=None if self.places is None else self.places.pin_memory(),
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -95,8 +96,8 @@ class Slices:
     """A data set in parts, of which one at a time is in memory (`data_split_num`)."""
 
     count: int
-    load: Callable[[int], ExampleSource]
-    """Number of a part, from 0 -> its utterances."""
+    load: Callable[[int, int], ExampleSource]
+    """Epoch and number of a part, from 0 -> its utterances."""
 
 
 def collate(examples: Sequence[Example]) -> Batch:

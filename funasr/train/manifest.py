@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from funasr.audio.lists import read_list
 from funasr.audio.load import open_audio
@@ -110,7 +110,7 @@ def _measure(record: Record, urls: bool) -> Record | str:
     return whole
 
 
-def sound_length(source: str | Path) -> int:
+def sound_length(source: str | Path | BinaryIO) -> int:
     """Frames of 10 ms in a sound, from its header, or by reading it where the header does not tell.
 
     Raises AudioDecodeError for what is no sound.

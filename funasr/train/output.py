@@ -9,7 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from funasr.train.kinds import PUNCTUATED, SEGMENTS, SPEAKERS, kind_for
 from funasr.train.recipe import Recipe
+
+TASKS = {
+    SEGMENTS.name: "voice-activity-detection",
+    PUNCTUATED.name: "punctuation",
+    SPEAKERS.name: "speaker-verification",
+}
 
 
 def write_settings(recipe: Recipe) -> None:
@@ -28,14 +35,21 @@ def write_settings(recipe: Recipe) -> None:
             if path.parent.resolve() != recipe.output.resolve():
                 shutil.copyfile(path, recipe.output / path.name)
             metas.setdefault(part, {})[name] = path.name
-    raw = {key: value for key, value in directory.config.items() if key != "init_param"}
+    jieba = directory.jieba_usr_dict
+    if jieba is not None:
+        if jieba.parent.resolve() != recipe.output.resolve():
+            shutil.copyfile(jieba, recipe.output / jieba.name)
+        metas["jieba_usr_dict"] = jieba.name
+    raw = {
+        key: value for key, value in directory.config.items() if key not in ("init_param", "jieba_usr_dict")
+    }
     for (part, name), path in files.items():
         if path is not None and isinstance(raw.get(part), Mapping):
             raw[part] = {key: value for key, value in raw[part].items() if key not in (name, "seg_dict")}
     OmegaConf.save(OmegaConf.create(raw), recipe.output / "config.yaml")
     described = {
         "framework": "pytorch",
-        "task": "auto-speech-recognition",
+        "task": TASKS.get(kind_for(directory.model).name, "auto-speech-recognition"),
         "model": {"type": "funasr"},
         "file_path_metas": metas,
     }

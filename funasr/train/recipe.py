@@ -10,14 +10,16 @@ from typing import Any
 from funasr.config import options, section
 from funasr.errors import OptionError
 from funasr.modeldir import ModelDir
+from funasr.train.augment import Augmentation
 from funasr.train.check import Limits
 from funasr.train.criteria import lesson_of
 from funasr.train.optim import OptimConfig, ScheduleConfig
 from funasr.train.sampler import SamplerConfig
-from funasr.train.speech import Augmentation
 from funasr.train.trainer import TrainConfig
 
 LORA_BIASES = ("none", "all", "lora_only")
+ANY_LENGTH = 1 << 40
+BUFFER_SHARDS = 8
 SPEED_PERTURB = "SpeechPreprocessSpeedPerturb"
 
 # Names of official recipes that say how upstream's program does something that happens here in one way.
@@ -29,13 +31,17 @@ UNUSED_DATASET_KEYS = frozenset(
         "batch_sampler",
         "length_scale_source",
         "num_workers",
-        "prefetch_factor",
+        "persistent_workers",
+        "pin_memory",
         "preprocessor_speech",
         "preprocessor_speech_conf",
         "preprocessor_text",
         "seaco_id",
         "shuffle",
     ]
+)
+OWN_DATASET_KEYS = frozenset(
+    ["buffer_shards", "data_split_num", "feature_cache", "piece_frames", "prefetch_factor", "running_text"]
 )
 UNUSED_TRAIN_KEYS = frozenset(
     [
@@ -61,8 +67,12 @@ class Recipe:
     optim: OptimConfig
     schedule: ScheduleConfig
     augmentation: Augmentation
-    data_split_num: int
+    data_split_num: int | None
     """Groups of the files in the training list, of which one at a time is in memory."""
+    buffer_shards: int
+    """Where that is None: .tar and .parquet files of which the lines are in memory, and mixed, at once."""
+    feature_cache: Path | None
+    """Where features are kept."""
     train_list: Path
     valid_list: Path
     init_param: Path | None
@@ -88,9 +98,9 @@ class Recipe:
         lora_bias = str(raw.get("lora_bias", training.pop("lora_bias", "none")))
         if lora_bias not in LORA_BIASES:
             raise OptionError(f"lora_bias is {lora_bias!r}; it is {', '.join(LORA_BIASES)}")
-        workers = dataset.get("num_workers")
-        if workers is not None and "num_workers" not in training:
-            training["num_workers"] = workers
+        for name in ("num_workers", "prefetch_factor"):
+            if dataset.get(name) is not None and name not in training:
+                training[name] = dataset[name]
         train = options(
             TrainConfig, _known(training, UNUSED_TRAIN_KEYS) | {"seed": raw.get("seed", 0)}, "train_conf"
         )
@@ -101,7 +111,7 @@ class Recipe:
             output=Path(str(raw["output_dir"])),
             train=train,
             # What is too long is told by the check; here it would be left out without a word.
-            sampler=replace(sampler, max_token_length=limits.max_token_length),
+            sampler=replace(sampler, max_token_length=ANY_LENGTH),
             limits=limits,
             optim=options(
                 OptimConfig, {"optim": raw.get("optim", "adam"), **section(raw, "optim_conf")}, "optim_conf"
@@ -112,7 +122,9 @@ class Recipe:
                 "scheduler_conf",
             ),
             augmentation=_augmentation(dataset, train.seed),
-            data_split_num=_slices(dataset.get("data_split_num")),
+            data_split_num=_count(dataset, "data_split_num"),
+            buffer_shards=_count(dataset, "buffer_shards") or BUFFER_SHARDS,
+            feature_cache=Path(str(dataset["feature_cache"])) if dataset.get("feature_cache") else None,
             train_list=Path(str(raw["train_data_set_list"])),
             valid_list=Path(str(raw["valid_data_set_list"])),
             init_param=directory.weights,
@@ -127,8 +139,8 @@ class Recipe:
 def _part(cls: type, dataset: Mapping[str, Any]) -> Any:
     """The fields of one dataclass out of `dataset_conf`, all of whose names are known."""
     own = {f.name for f in fields(cls)}
-    others = {f.name for kind in (Limits, SamplerConfig, Augmentation) for f in fields(kind)}
-    known = own | others | UNUSED_DATASET_KEYS | {"data_split_num"}
+    others = {f.name for kind in (Limits, SamplerConfig, Augmentation) for f in fields(kind)} - {"seed"}
+    known = own | others | UNUSED_DATASET_KEYS | OWN_DATASET_KEYS
     unknown = [key for key in dataset if key not in known]
     given = {key: value for key, value in dataset.items() if key in own}
     if unknown:  # the error of `options` names the nearest field
@@ -141,26 +153,22 @@ def _known(given: Mapping[str, Any], unused: frozenset[str]) -> dict[str, Any]:
 
 
 def _augmentation(dataset: Mapping[str, Any], seed: int) -> Augmentation:
-    if dataset.get("preprocessor_speech") is None:
-        return Augmentation(seed=seed)
-    if dataset["preprocessor_speech"] != SPEED_PERTURB:
-        raise OptionError(
-            f"dataset_conf.preprocessor_speech is {dataset['preprocessor_speech']!r}; "
-            f"{SPEED_PERTURB!r} is built"
-        )
-    conf = section(dataset, "preprocessor_speech_conf")
-    return options(
-        Augmentation,
-        {"speed_perturb": conf.get("speed_perturb") or (), "seed": seed},
-        "preprocessor_speech_conf",
-    )
+    given = {f.name: dataset[f.name] for f in fields(Augmentation) if dataset.get(f.name) is not None}
+    if dataset.get("preprocessor_speech") is not None:
+        if dataset["preprocessor_speech"] != SPEED_PERTURB:
+            raise OptionError(
+                f"dataset_conf.preprocessor_speech is {dataset['preprocessor_speech']!r}; "
+                f"{SPEED_PERTURB!r} is built"
+            )
+        conf = section(dataset, "preprocessor_speech_conf")
+        given["speed_perturb"] = conf.get("speed_perturb") or ()
+    return options(Augmentation, given | {"seed": seed}, "dataset_conf")
 
 
-def _slices(value: Any) -> int:
-    if value is None:
-        return 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise OptionError(f"dataset_conf.data_split_num={value!r}: expected 1 or more")
+def _count(dataset: Mapping[str, Any], name: str) -> int | None:
+    value = dataset.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise OptionError(f"dataset_conf.{name}={value!r}: expected 1 or more")
     return value
 
 

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
-from funasr.errors import InputError
+from funasr.config import section
+from funasr.errors import InputError, ModelFilesError
 from funasr.features.frontend import WavFrontend
-from funasr.text.tokenizer import Tokenizer
+from funasr.modeldir import ModelDir
+from funasr.stages.assembly import build_frontend, build_tokenizer
+from funasr.text.words import JiebaSplitter, WordVocabulary, split_words
+from funasr.train.cache import FeatureCache
 from funasr.train.check import Report, check_manifest, manifest_paths
 from funasr.train.checkpoint import Progress
 from funasr.train.criteria import Parts, lesson_of
 from funasr.train.data import ExampleSource, Slices
+from funasr.train.kinds import PUNCTUATED, SEGMENTS, SPEAKERS, SPEECH, kind_for
 from funasr.train.optim import build_optimizer, build_scheduler
 from funasr.train.output import write_settings
 from funasr.train.recipe import Recipe
+from funasr.train.shards import is_shard
 from funasr.train.start import build_network
 from funasr.train.trainer import Trainer, seed_everything
 
 logger = logging.getLogger(__name__)
+
+NAMES = "speakers.json"
+"""In the output directory: the speakers that a run began with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,28 +47,65 @@ class Data:
     valid: Report
 
 
-def check_data(recipe: Recipe, tokenizer: Tokenizer, *, open_sounds: bool = False) -> Data:
+def open_parts(directory: ModelDir) -> Parts:
+    """What a model's data is read with. Raises ModelFilesError where files are missing."""
+    kind, config = kind_for(directory.model), directory.config
+    has_frontend = kind in (SPEECH, SEGMENTS)
+    frontend = build_frontend(directory) if has_frontend else WavFrontend.from_official({})
+    parts = Parts(frontend=frontend, config=config)
+    if kind is SPEECH:
+        return replace(parts, tokenizer=build_tokenizer(directory))
+    if kind is not PUNCTUATED:
+        return parts
+    unknown = str(section(config, "tokenizer_conf").get("unk_symbol", "<unk>"))
+    live, jieba = directory.model == "CTTransformerStreaming", directory.jieba_usr_dict
+    return replace(
+        parts,
+        words=WordVocabulary.from_file(directory.require_tokens(), unk_symbol=unknown),
+        split=split_words if jieba is None or live else JiebaSplitter(jieba),
+    )
+
+
+def check_data(recipe: Recipe, parts: Parts, *, open_sounds: bool = False) -> Data:
     """Judge every line of both lists; with `open_sounds` those of all slices, else those of the first."""
-
-    def check(paths: Sequence[Path]) -> Report:
-        return check_manifest(paths, recipe.limits, tokenizer=tokenizer, open_sounds=open_sounds)
-
     train = manifest_paths(recipe.train_list) if open_sounds else slices_of(recipe)[0]
-    return Data(train=check(train), valid=check(manifest_paths(recipe.valid_list)))
+    valid = manifest_paths(recipe.valid_list)
+    return Data(
+        train=_check(recipe, parts, train, open_sounds), valid=_check(recipe, parts, valid, open_sounds)
+    )
 
 
-def slices_of(recipe: Recipe) -> list[list[Path]]:
-    """The files of the training list in `data_split_num` groups, or fewer where the files are."""
+def _check(recipe: Recipe, parts: Parts, paths: Sequence[Path], open_sounds: bool = False) -> Report:
+    return check_manifest(
+        paths,
+        recipe.limits,
+        kind=kind_for(recipe.directory.model),
+        tokenizer=parts.tokenizer,
+        open_sounds=open_sounds,
+    )
+
+
+def slices_of(recipe: Recipe, epoch: int | None = None) -> list[list[Path]]:
+    """The files of the training list in `data_split_num` groups, or fewer where the files are.
+
+    Of shards, `buffer_shards` are a group; which are together is drawn anew for each `epoch`.
+    """
     files = manifest_paths(recipe.train_list)
-    size = -(-len(files) // recipe.data_split_num)
+    shards = any(is_shard(file) for file in files)
+    if recipe.data_split_num is not None:
+        size = -(-len(files) // recipe.data_split_num)
+    else:
+        size = recipe.buffer_shards if shards else len(files)
+    if shards and epoch is not None and recipe.sampler.shuffle and len(files) > size:
+        order = np.random.default_rng((recipe.train.seed, epoch)).permutation(len(files))
+        files = [files[place] for place in order]
     return [files[start : start + size] for start in range(0, len(files), size)]
 
 
 def run(
     recipe: Recipe,
     data: Data,
-    tokenizer: Tokenizer,
-    frontend: WavFrontend,
+    parts: Parts,
     device: torch.device,
     *,
     on_step: Callable[[Progress, int], None] | None = None,
@@ -69,36 +119,73 @@ def run(
         if not report.good:
             raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
     seed_everything(recipe.train.seed)
-    network = build_network(recipe, tokenizer, frontend).to(device)
+    kind, config = kind_for(recipe.directory.model), parts.frontend.config
+    if kind is SPEAKERS:
+        parts = replace(parts, speakers=_speakers(recipe, parts, data))
+    if recipe.feature_cache is not None and kind in (SPEECH, SEGMENTS):
+        parts = replace(parts, cache=FeatureCache(recipe.feature_cache, parts.frontend))
+    network = build_network(recipe, parts.vocab_size, parts.frontend.output_size).to(device)
     lesson = lesson_of(recipe.directory.model)
-    parts = Parts(tokenizer=tokenizer, frontend=frontend, config=recipe.directory.config)
-    optimizer = build_optimizer(recipe.optim, network.parameters())
+    criterion = lesson.criterion(network, parts)
+    learners = [network]
+    if isinstance(criterion, nn.Module):
+        learners.append(criterion.to(device))
+    optimizer = build_optimizer(recipe.optim, [one for learner in learners for one in learner.parameters()])
+    row_seconds = {SPEECH: config.frame_shift * config.lfr_n / 1000, SPEAKERS: 0.01, PUNCTUATED: 0.0}
     trainer = Trainer(
         network,
-        lesson.criterion(network, parts),
+        criterion,
         optimizer,
         build_scheduler(recipe.schedule, optimizer),
         recipe.train,
         recipe.sampler,
         recipe.output,
         device=device,
-        row_seconds=frontend.config.frame_shift * frontend.config.lfr_n / 1000,
+        row_seconds=row_seconds[SPEECH if kind is SEGMENTS else kind],
         on_step=on_step,
     )
     if trainer.ranks.first:
         write_settings(recipe)
     augmented = replace(parts, augmentation=recipe.augmentation)
-    slices = slices_of(recipe)
+    if recipe.feature_cache is not None and not recipe.augmentation.idle and trainer.ranks.first:
+        logger.info(
+            "feature_cache: for validation only, as the sound of training examples differs in every epoch"
+        )
+    count = len(slices_of(recipe))
 
-    def load(number: int) -> ExampleSource:
-        if len(slices) == 1:
+    def load(epoch: int, number: int) -> ExampleSource:
+        if count == 1:
             return lesson.examples(data.train.good, augmented)
-        report = check_manifest(slices[number], recipe.limits, tokenizer=tokenizer)
+        report = _check(recipe, parts, slices_of(recipe, epoch)[number])
         if not report.good:
             raise InputError(f"slice {number} has nothing to learn from. " + ". ".join(report.summary()))
         if trainer.ranks.first:
-            logger.info("slice %d of %d: %s", number, len(slices), ". ".join(report.summary()))
+            logger.info("slice %d of %d: %s", number, count, ". ".join(report.summary()))
         return lesson.examples(report.good, augmented)
 
-    trainer.run(Slices(count=len(slices), load=load), lesson.examples(data.valid.good, parts))
+    trainer.run(Slices(count=count, load=load), lesson.examples(data.valid.good, parts))
     return trainer
+
+
+def _speakers(recipe: Recipe, parts: Parts, data: Data) -> dict[str, int]:
+    """Number of each speaker of all training lists; those of the first start of a run."""
+    path = recipe.output / NAMES
+    if path.is_file() and recipe.train.resume:
+        try:
+            names = [str(name) for name in json.loads(path.read_text(encoding="utf-8"))]
+        except ValueError as error:
+            raise ModelFilesError(f"cannot read {path} as JSON: {error}") from error
+    else:
+        groups = slices_of(recipe)
+        found: Iterable[str] = (one.text for one in data.train.good)
+        if len(groups) > 1:
+            found = (one.text for group in groups for one in _check(recipe, parts, group).good)
+        names = sorted(set(found))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Each process writes the same.
+        draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+        draft.write_text(json.dumps(names, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    if len(names) < 2:
+        raise InputError(f"{recipe.train_list} has one speaker: there must be two to be told apart")
+    return {name: number for number, name in enumerate(names)}

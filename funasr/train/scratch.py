@@ -16,13 +16,16 @@ from typing import Any
 
 from funasr import registry
 from funasr.arrays import Features
-from funasr.audio.load import load_audio
 from funasr.config import merge, section
 from funasr.errors import InputError, ModelFilesError
 from funasr.features.cmvn import compute_cmvn, write_cmvn
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
+from funasr.text.words import split_words
 from funasr.train.check import Utterance, check_manifest, manifest_paths
+from funasr.train.kinds import PUNCTUATED, SEGMENTS, SPEAKERS, SPEECH, kind_for
+from funasr.train.marks import vocabulary
+from funasr.train.sounds import read_sound
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,8 @@ def is_class(name: str) -> bool:
 
 def from_scratch(name: str, settings: Mapping[str, Any]) -> ModelDir:
     """Raises ModelFilesError for settings that lack the network's, or name files that are not there."""
-    if not section(settings, "encoder_conf"):
+    kind = kind_for(name)
+    if not section(settings, "encoder_conf") and kind is not SPEAKERS:
         raise ModelFilesError(
             f"++model={name} is a class: it needs all settings of the network (encoder_conf and so on). Give "
             "them with --config-path DIR --config-name FILE, or name a model directory to begin with"
@@ -50,16 +54,19 @@ def from_scratch(name: str, settings: Mapping[str, Any]) -> ModelDir:
     bpe = _named(tokenizer.get("bpemodel"), "tokenizer_conf.bpemodel")
     seg_dict = _named(tokenizer.get("seg_dict_file") or tokenizer.get("seg_dict"), "tokenizer_conf.seg_dict")
     cmvn = _named(section(config, "frontend_conf").get("cmvn_file"), "frontend_conf.cmvn_file")
-    if (tokens is None and bpe is None) or cmvn is None:
-        good = check_manifest(manifest_paths(str(settings["train_data_set_list"]))).good
-        if tokens is None and bpe is None:
-            tokens = _made(output / "tokens.json", lambda path: write_tokens(path, good))
-        if cmvn is None:
+    writes = kind in (SPEECH, PUNCTUATED) and tokens is None and bpe is None
+    measures = kind in (SPEECH, SEGMENTS) and cmvn is None
+    if writes or measures:
+        good = check_manifest(manifest_paths(str(settings["train_data_set_list"])), kind=kind).good
+        if writes:
+            write = write_words if kind is PUNCTUATED else write_tokens
+            tokens = _made(output / "tokens.json", lambda path: write(path, good))
+        if measures:
             frontend = WavFrontend.from_official(section(config, "frontend_conf"), None)
             cmvn = _made(output / "am.mvn", lambda path: write_statistics(path, good, frontend))
     return ModelDir(
         path=output.resolve(),
-        config=merge(config, {"frontend_conf": {"cmvn_file": str(cmvn)}}),
+        config=merge(config, {"frontend_conf": {"cmvn_file": str(cmvn)}}) if cmvn else config,
         model=name,
         weights=_named(config.get("init_param"), "init_param"),
         onnx=None,
@@ -79,6 +86,13 @@ def write_tokens(path: Path, utterances: Sequence[Utterance]) -> None:
     logger.info("%s: a vocabulary of %d characters", path, len(order))
 
 
+def write_words(path: Path, utterances: Sequence[Utterance]) -> None:
+    """The words of all texts, for punctuation."""
+    words = vocabulary((utterance.text for utterance in utterances), split_words)
+    path.write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
+    logger.info("%s: a vocabulary of %d words", path, len(words))
+
+
 def write_statistics(path: Path, utterances: Sequence[Utterance], frontend: WavFrontend) -> None:
     """Mean and variance of the features of up to MOST_SOUNDS utterances."""
     shift, scale = compute_cmvn(_features(utterances[:: -(-len(utterances) // MOST_SOUNDS) or 1], frontend))
@@ -89,9 +103,9 @@ def write_statistics(path: Path, utterances: Sequence[Utterance], frontend: WavF
 def _features(utterances: Sequence[Utterance], frontend: WavFrontend) -> Iterator[Features]:
     for utterance in utterances:
         try:
-            yield frontend(load_audio(utterance.source, frontend.fs))
+            yield frontend(read_sound(utterance, frontend.fs))
         except InputError as error:
-            logger.warning("%s: %s", utterance.where, error)
+            logger.warning("%s", error)
 
 
 def _made(path: Path, write: Any) -> Path:

@@ -114,7 +114,7 @@ class Trainer:
         """Train until max_epoch; afterwards `model.pt.avgN` holds the mean of the best checkpoints."""
         with written_to(self.output, self.ranks.rank):
             self._begin()
-            slices = train if isinstance(train, Slices) else Slices(count=1, load=lambda _: train)
+            slices = train if isinstance(train, Slices) else Slices(count=1, load=lambda epoch, number: train)
             self._slices = slices.count
             started = time.monotonic()
             while self.progress.epoch < self.config.max_epoch and not self._out_of_patience():
@@ -150,7 +150,7 @@ class Trainer:
         """What is left of the current epoch."""
         for number in range(self.progress.data_split_i, slices.count):
             self.progress.data_split_i = number
-            source = slices.load(number)
+            source = slices.load(self.progress.epoch, number)
             for batch in self._batches(source):
                 self.step(batch)
                 if self._on_step is not None:
@@ -244,7 +244,7 @@ class Trainer:
             EpochBatches(source, epoch, plan),
             batch_size=None,
             num_workers=workers,
-            prefetch_factor=8 if workers else None,
+            prefetch_factor=self.config.prefetch_factor if workers else None,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(self.config.seed),
         )

@@ -178,7 +178,8 @@ def test_check_names_lines_also_when_none_is_good(desk: Path, capsys: pytest.Cap
         (["++train_data_set_list=no.jsonl"], "no data list 'no.jsonl'"),
         (["++dataset_conf.max_source_length=10"], "nothing to learn from"),
         (["++freeze_param=encode"], "no such parameters"),
-        (["++model=bundled-vad"], "no training of 'FsmnVADStreaming'"),
+        (["++model=MonotonicAligner", "++encoder_conf.output_size=8"], "no training of 'MonotonicAligner'"),
+        (["++model=bundled-vad"], "'target' is no list of [start_ms, end_ms]"),
         (["++output_dir=null"], "++output_dir"),
         (["++seed=x"], "seed is 'x'"),
         (

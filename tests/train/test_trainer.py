@@ -214,7 +214,7 @@ def test_a_schedule_follows_the_validations(tmp_path: Path) -> None:
 def test_data_in_slices_is_read_one_after_the_other_and_gone_on_with(tmp_path: Path, stop_after: int) -> None:
     loaded: list[int] = []
 
-    def load(number: int) -> Tones:
+    def load(epoch: int, number: int) -> Tones:
         loaded.append(number)
         return Tones(12 + 8 * number)
 

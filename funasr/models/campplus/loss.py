@@ -6,10 +6,13 @@ B utterances, E embedding size, S speakers of the training set, P pairs of utter
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from funasr.errors import OptionError
 
 
 class AngularMarginLoss(nn.Module):
@@ -87,8 +90,8 @@ class SpeakerLossConfig:
     def __post_init__(self) -> None:
         if min(self.names_weight, self.pairs_weight) < 0 or self.names_weight + self.pairs_weight <= 0:
             raise OptionError(
-                f"loss_conf has names_weight={self.names_weight} and pairs_weight={self.pairs_weight}: one of "
-                "them is more than 0, and none less"
+                f"loss_conf has names_weight={self.names_weight} and pairs_weight={self.pairs_weight}: one "
+                "of them is more than 0, and none less"
             )
 
 
