@@ -36,6 +36,12 @@ def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
             first = stop
 
 
+TOKEN_WEIGHTS = "token_alphas"
+"""Of a plain Paraformer: computed by our graphs, and not listed."""
+WEIGHTS = ("us_alphas", "alphas", TOKEN_WEIGHTS)
+"""Outputs that times are read from."""
+
+
 class PhraseEncoder:
     """`model_eb`: hotword (N, L) -> hw_embed (L, N, D)."""
 
@@ -82,14 +88,14 @@ class OnnxParaformer:
             )
         self.accepts_hotwords = phrases is not None and "bias_embed" in inputs
         self.has_timestamps = "us_alphas" in outputs
-        self._weights = next((name for name in ("us_alphas", "alphas") if name in outputs), None)
+        self._weights = next((name for name in WEIGHTS if name in outputs), None)
         self.can_be_timed = self._weights is not None
         """Coarse times can be had on request; upstream's graph of a plain Paraformer has none."""
 
     @classmethod
     def of(cls, model: ModelDir, graphs: Graphs) -> OnnxParaformer:
         """Raises ModelFilesError for a directory without the graphs, or with others."""
-        session = graphs.open("model")
+        session = graphs.open("model", further=[TOKEN_WEIGHTS] if model.model == "Paraformer" else ())
         phrases = PhraseEncoder(graphs.open("model_eb")) if "bias_embed" in session.input_shapes else None
         return cls(session, phrases, sos=int(section(model.config, "model_conf").get("sos", 1)))
 

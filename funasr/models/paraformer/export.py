@@ -40,9 +40,6 @@ class AcousticGraph(nn.Module):
         else:
             logits = network.score(predicted, encoded)
         answers = logits.log_softmax(dim=-1), predicted.counts.int()
-        if type(network) is Paraformer:
-            # sherpa-onnx reads what has more outputs as a model with timestamps, and crashes.
-            return answers
         alphas, _, _ = network.firing(predicted, encoded)
         peaks = (firing_peaks(alphas, TIMESTAMP_THRESHOLD),) if network.has_timestamps else ()
         return (*answers, alphas, *peaks)
@@ -70,9 +67,10 @@ def graphs(network: Paraformer) -> list[Graph]:
         "token_num": batch,
     }
     example = torch.randn(2, 30, network.config.input_size), torch.tensor([15, 30], dtype=torch.int32)
-    fired: tuple[str, ...] = ()
-    if type(network) is not Paraformer:
-        fired = ("us_alphas", "us_cif_peak") if network.has_timestamps else ("alphas",)
+    plain = type(network) is Paraformer
+    fired = ("us_alphas", "us_cif_peak") if network.has_timestamps else ("alphas",)
+    if plain:
+        fired = ("token_alphas",)  # not listed: sherpa-onnx would take it for a timestamp head, and crash
     axes |= {name: {**batch, 1: "alphas_length"} for name in fired}
     hotwords: dict[str, Tensor] = {}
     if isinstance(network, SeacoParaformer | ContextualParaformer):
@@ -90,6 +88,7 @@ def graphs(network: Paraformer) -> list[Graph]:
         outputs=("logits", "token_num", *fired),
         axes=axes,
         optional=tuple(hotwords)[1:],
+        further=fired if plain else (),
         stepped=("us_cif_peak",),
         keep_float=("output", "bias_encoder", "bias_decoder"),
     )
