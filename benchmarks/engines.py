@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import programs, take_turns
 
 RATE = 16000
 OURS = ("int8", "fp32", "torch")
@@ -97,19 +96,6 @@ def peak_mb() -> float:
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def run(job: dict[str, Any], reference: str | None) -> dict[str, Any]:
-    """`worker` in a fresh process of the interpreter that the side needs."""
-    threads = str(job["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    python = reference if job["side"] in REFERENCE else sys.executable
-    command = [str(python), __file__, "--worker", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{job['side']} failed:\n{(done.stdout + done.stderr)[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
 def prepare_for_sherpa(ours: Path, theirs: Path, folder: Path) -> dict[str, str]:
     """Their graph with the metadata of ours, without which sherpa-onnx does not load it, and a tokens.txt."""
     import onnx
@@ -163,9 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     from networks import read_sound
 
-    reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    known = OURS + (REFERENCE if reference and options.theirs else ())
-    sides = [side for side in known if not options.side or side in options.side]
+    found = programs()
+    pythons = dict.fromkeys(OURS, found["ours"])
+    if "reference" in found and options.theirs:
+        pythons |= dict.fromkeys(REFERENCE, found["reference"])
+    sides = {side: python for side, python in pythons.items() if not options.side or side in options.side}
     for folder in filter(None, (options.model, options.ours, options.theirs)):
         for path in sorted(folder.glob("model*")):
             print(f"{path}: {path.stat().st_size / 1e6:.0f} MB")
@@ -181,10 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             job |= prepare_for_sherpa(options.ours, options.theirs, Path(work))
         if options.theirs and not (options.theirs / "tokens.json").exists():
             shutil.copy(options.ours / "tokens.json", options.theirs)
-        rounds = [
-            {side: run(job | {"side": side}, reference) for side in sides} for _ in range(options.rounds)
-        ]
-        report(rounds, options.seconds)
+        report(take_turns(__file__, job, sides, options.rounds), options.seconds)
     return 0
 
 

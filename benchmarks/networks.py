@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import programs, take_turns
 
 RATE = 16000
 TASKS = ("load", "clips", "long", "bf16")
@@ -70,18 +69,6 @@ def worker(job: dict[str, Any]) -> dict[str, Any]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "texts": texts,
     }
-
-
-def run(python: str, job: dict[str, Any]) -> dict[str, Any]:
-    """`worker` in a fresh process of that interpreter."""
-    threads = str(job["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    command = [python, __file__, "--worker", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{job['side']} failed at {job['task']}:\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
 
 
 def read_sound(files: Sequence[Path], seconds: int) -> np.ndarray:
@@ -131,17 +118,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.worker:
         print(json.dumps(worker(json.loads(options.worker))))
         return 0
-    reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    sides = {"ours": sys.executable} | ({"reference": reference} if reference else {})
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "sound.npy", read_sound(options.audio, options.seconds))
         for task in options.task or TASKS[:3]:
             job = {"task": task, "models": str(options.models), "threads": options.threads}
             job["sound"] = f"{folder}/sound.npy"
-            rounds = [
-                {side: run(python, job | {"side": side}) for side, python in sides.items()}
-                for _ in range(options.rounds)
-            ]
+            rounds = take_turns(__file__, job, programs(), options.rounds)
             report(task, options.seconds, rounds)
     return 0
 

@@ -19,10 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import programs, take_turns
 
 RATE = 16000
 TASKS = ("whole", "speakers", "without")
@@ -110,20 +109,6 @@ def _speakers(job: dict[str, Any], sound: np.ndarray) -> Work:
     return listen, (lambda count: f"{len(segments)} segments, {count} windows")
 
 
-def run(python: str, job: dict[str, Any]) -> dict[str, Any]:
-    """`worker` in a fresh process of that interpreter."""
-    threads = str(job["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    if job["side"] == "reference":
-        environment.pop("PYTHONPATH", None)  # of ours
-    command = [python, __file__, "--worker", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{job['side']} failed at {job['task']}:\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
 def report(task: str, seconds: int, rounds: Sequence[dict[str, dict[str, Any]]]) -> None:
     """One task's medians, and their ratio where both sides ran."""
     for side in rounds[0]:
@@ -161,18 +146,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     from networks import read_sound
 
-    reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    sides = {"ours": sys.executable} | ({"reference": reference} if reference else {})
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "sound.npy", read_sound(options.audio, options.seconds))
         for task in options.task or TASKS:
             job = {"task": task, "models": str(options.models.resolve()), "threads": options.threads}
             job |= {"sound": f"{folder}/sound.npy", "engine": options.engine}
             job["ours"] = str((options.ours or options.models).resolve())
-            rounds = [
-                {side: run(python, job | {"side": side}) for side, python in sides.items()}
-                for _ in range(options.rounds)
-            ]
+            rounds = take_turns(__file__, job, programs(), options.rounds)
             report(task, options.seconds, rounds)
     return 0
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from turns import programs, take_turns
 
 SECONDS, TOKENS = 10, 45
 ROWS = 167
@@ -114,18 +114,6 @@ def upstream_step(job: dict[str, Any], tensors: Sequence[Any]) -> Callable[[], f
     return step
 
 
-def run(python: str, job: dict[str, Any]) -> dict[str, Any]:
-    """`worker` in a fresh process of that interpreter."""
-    threads = str(job["threads"])
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    command = [python, __file__, "--worker", json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{job['side']} failed:\n{done.stderr[-2000:]}")
-    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return answer
-
-
 def report(size: str, rounds: Sequence[dict[str, dict[str, Any]]]) -> None:
     """One size's medians, and their ratio where both sides ran."""
     for side in rounds[0]:
@@ -159,8 +147,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.worker:
         print(json.dumps(worker(json.loads(options.worker))))
         return 0
-    reference = os.environ.get("FUNASR_REFERENCE_PYTHON")
-    sides = {"ours": sys.executable} | ({"reference": reference} if reference else {})
     with tempfile.TemporaryDirectory() as folder:
         for size in options.size or ("tiny", "full"):
             job = {
@@ -170,10 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "bf16": options.bf16,
                 "folder": folder,
             }
-            rounds = [
-                {side: run(python, job | {"side": side}) for side, python in sides.items()}
-                for _ in range(options.rounds)
-            ]
+            rounds = take_turns(__file__, job, programs(), options.rounds)
             report(size, rounds)
     return 0
 
