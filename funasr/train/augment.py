@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft  # in 32 bits, where numpy's is in 64
 
 from funasr.arrays import Samples
 from funasr.audio.lists import read_list
@@ -163,8 +164,8 @@ def in_room(samples: Samples, response: Samples) -> Samples:
     """As loud as before, and as long. What the response has before its direct sound is cut: nothing moves."""
     start = int(np.abs(response).argmax())
     response = response[start:]
-    size = 1 << (len(samples) + len(response) - 1).bit_length()
-    whole = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(response, size), size)
+    size = fft.next_fast_len(len(samples) + len(response) - 1, real=True)
+    whole = fft.irfft(fft.rfft(samples, size) * fft.rfft(response, size), size)
     heard = np.asarray(whole[: len(samples)], dtype=np.float32)
     return heard * np.float32(loudness(samples) / max(loudness(heard), 1e-9))
 
@@ -177,10 +178,11 @@ def with_noise(samples: Samples, noise: Samples, snr: float) -> Samples:
 
 def on_telephone(samples: Samples, rate: int, *, coarse: bool) -> Samples:
     """300 to 3400 Hz; `coarse`: with 8 bits a sample, by the μ-law."""
-    spectrum = np.fft.rfft(samples)
-    hertz = np.fft.rfftfreq(len(samples), 1 / rate)
+    size = fft.next_fast_len(len(samples) + rate // 10, real=True)  # room for the filter to ring
+    hertz = fft.rfftfreq(size, 1 / rate)
     band = 1 / (1 + (300 / np.maximum(hertz, 1)) ** 8) / (1 + (hertz / 3400) ** 24)
-    heard = np.fft.irfft(spectrum * band, len(samples))
+    spectrum = fft.rfft(samples, size) * band.astype(np.float32)
+    heard = np.asarray(fft.irfft(spectrum, size)[: len(samples)], dtype=np.float32)
     if coarse:
         peak = float(np.abs(heard).max()) or 1.0
         squeezed = np.sign(heard) * np.log1p(255 * np.abs(heard) / peak) / np.log(256)

@@ -252,7 +252,7 @@ def test_the_network_of_live_texts_is_told_where_the_newest_call_begins(desk: Pa
 @pytest.mark.parametrize(
     ("model", "make", "heard"),
     [
-        ("bundled-vad", segments_list, "v5.wav"),
+        ("bundled-vad", segments_list, "long.wav"),
         ("bundled-punc", texts_list, "今天天气很好我们去公园"),
         ("bundled-spk", speakers_list, "ann0.wav"),
     ],
@@ -261,6 +261,9 @@ def test_the_reference_reads_what_was_trained(
     desk: Path, model: str, make: Any, heard: str, reference_python: str
 ) -> None:
     make()
+    hiss = 1e-3 * np.random.default_rng(9).standard_normal(5 * RATE)
+    hiss[RATE : 2 * RATE] += voice(250, 1.0, 5)
+    soundfile.write("long.wav", hiss, RATE)
     assert train(model, "++dataset_conf.batch_size=600", "++dataset_conf.piece_frames=60") == 0
     code = (
         "import sys, json; from funasr import AutoModel; "
