@@ -59,7 +59,7 @@ class Graphs:
         """
         found = self.file(*names)
         if found is None:
-            command = f"funasr-export ++model={self.path} ++quantize={str(self.quantize).lower()}"
+            command = f"funasr-export ++model={self.path}" + " ++quantize=true" * self.quantize
             raise ModelFilesError(f"{self.path} has no {names[0]}{self._suffix}. To make it: {command}")
         threads = self.intra_op_num_threads
         asked = {"further": further} if further else {}

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from funasr.auto.build import open_directory
 from funasr.auto.options import AutoModelOptions
-from funasr.auto.torch_network import TORCH_COMMAND, has_torch, plain_network
+from funasr.auto.torch_network import has_torch, plain_network
 from funasr.errors import MissingDependencyError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from funasr.export.model import Exported, ExportOptions
 
+EXPORT_COMMAND = 'pip install "funasr[export]"'
 INT8_NAMES = ("signed", "reduce_range", "lstm")
 NAMES = ("type", "quantize", "opset_version", "output_dir", "input")
 """Settings of an export; all others of a command are those of the model."""
@@ -30,7 +31,7 @@ def export(
     Raises OptionError, ExportError, MissingDependencyError, and what loading a model raises.
     """
     if not has_torch():
-        raise MissingDependencyError("torch", "Export", TORCH_COMMAND)
+        raise MissingDependencyError("torch", "export", EXPORT_COMMAND)
     from funasr.export.model import export_model
     from funasr.export.trials import Material
 
@@ -39,8 +40,16 @@ def export(
     inputs = given.get("input")
     material = None
     if inputs is not None:
-        material = Material.of([inputs] if isinstance(inputs, (str, Path)) else list(inputs))
+        material = Material.of(_paths(inputs))
     return export_model(directory, partial(plain_network, directory, options.load), how, material, tell)
+
+
+def _paths(inputs: object) -> list[str | Path]:
+    """One recording or several. Raises OptionError for anything else, and for none."""
+    several = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    if not several or not all(isinstance(one, (str, Path)) for one in several):
+        raise OptionError(f"input is {inputs!r}; it must be a recording, a .txt file, or a list of these")
+    return list(several)
 
 
 def export_options(given: Mapping[str, Any]) -> ExportOptions:

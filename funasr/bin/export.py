@@ -16,13 +16,31 @@ from funasr.config import parse_overrides
 from funasr.errors import FunASRError, OptionError
 
 EXAMPLE = "funasr-export ++model=paraformer-zh ++quantize=true ++output_dir=exported"
+EPILOG = f"""\
+settings:
+  ++model=NAME          alias, hub id or directory
+  ++output_dir=DIR      where to; the default is beside the weights
+  ++quantize=false      true: write *_quant.onnx as well, with integer weights
+  ++opset_version=14    11 to 20
+  ++input=FILE          a recording or .txt file, or a list of these, to try the graphs out on; the default is
+                        ten short English recordings
+  ++type=onnx           the only one there is
+  ++signed=true         integer weights: int8; false: uint8, which upstream writes
+  ++reduce_range=false  integer weights of 7 bits, for processors without VNNI
+  ++lstm=true           LSTM layers have integer weights too
+Any other setting is one of AutoModel: ++hub=hf ++model_revision=v2.0.4
+
+example: {EXAMPLE}
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="funasr-export",
         allow_abbrev=False,
-        epilog=f"settings: model, {', '.join((*NAMES, *INT8_NAMES))}. Example: {EXAMPLE}",
+        description="Write the ONNX files of a model, and try them out beside torch.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("settings", nargs="*", metavar="++name=value")
     known, rest = parser.parse_known_args(argv)
@@ -34,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = export(sort_options(settings), own, tell=print)
     except FunASRError as error:
         print(f"funasr-export: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"funasr-export: cannot write the files: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("funasr-export: interrupted; nothing was written", file=sys.stderr)

@@ -90,7 +90,7 @@ def export_model(
     material = material or Material.bundled()
     weights = directory.require_weights()
     folder = options.output_dir or weights.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     trial = trial_of(directory.model)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as made:
         opened: list[Any] = []
@@ -134,6 +134,16 @@ def export_model(
     if folder.resolve() != directory.path:
         copy_files(directory, folder)
     return Exported(folder=folder, files=tuple(files), agreement=kept)
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises OptionError where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise OptionError(f"nothing can be written to {str(folder)!r}: give another folder as output_dir")
 
 
 def _checked(graph: Graph, recorder: Recorder) -> float:

@@ -98,11 +98,19 @@ def manifest_paths(given: str | Path) -> list[Path]:
         )
     if all(file.suffix in READERS for file in named):
         return named
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is no data list: it is no text ({error}). Give a .jsonl, which scp2jsonl makes, or a file "
+            "with the paths of such files"
+        ) from error
     files = [Path(name) for line in lines if line.strip() for name in expand_braces(line.strip())]
     missing = [str(file) for file in files if not file.is_file()]
     if missing or not files:
-        raise InputError(f"{path} lists {', '.join(missing[:5]) if missing else 'no files'}; no such file")
+        hint = ". A wav.scp becomes a .jsonl by scp2jsonl" if path.suffix == ".scp" else ""
+        listed = ", ".join(missing[:5]) if missing else "no files"
+        raise InputError(f"{path} lists {listed}; no such file{hint}")
     return files
 
 

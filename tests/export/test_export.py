@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from funasr import AutoModel
+from funasr.auto.export import INT8_NAMES, NAMES
 from funasr.bin.export import main
 from funasr.errors import ExportError, ModelNotFoundError, OptionError
 from funasr.export import model as exporting
@@ -155,6 +156,10 @@ def test_a_graph_that_differs_from_the_network_is_not_kept(
         ({"opset_version": 5}, "11 to 20"),
         ({"quantise": True}, "Did you mean 'quantize'"),
         ({"quantize": "yes"}, "True or False"),
+        ({"input": 5}, "input is 5; it must be a recording"),
+        ({"input": []}, r"input is \[\]; it must be a recording"),
+        ({"output_dir": __file__}, "cannot make the folder"),
+        ({"output_dir": "/proc/no/such"}, "cannot make the folder"),
     ],
 )
 def test_options_that_cannot_be_are_named(paraformer: Path, given: dict[str, Any], message: str) -> None:
@@ -167,6 +172,21 @@ def test_a_model_without_a_graph_says_which_have_one(paraformer: Path) -> None:
 
     with pytest.raises(ModelNotFoundError, match="SeacoParaformer"):
         network_graphs(__import__("torch").nn.Linear(1, 1))
+
+
+def test_too_little_sound_is_told(paraformer: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
+
+    with pytest.raises(ExportError, match="is there enough sound"):
+        AutoModel(model=str(paraformer)).export(input=str(tmp_path / "nothing.wav"), output_dir=tmp_path)
+
+
+def test_the_help_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+
+    said = capsys.readouterr().out
+    assert [name for name in ("model", *NAMES, *INT8_NAMES) if f"++{name}=" not in said] == []
 
 
 def test_the_command_needs_a_model(capsys: pytest.CaptureFixture[str]) -> None:

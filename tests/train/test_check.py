@@ -113,3 +113,15 @@ def test_a_list_of_lists_stands_for_the_files_in_it(tmp_path: Path) -> None:
         manifest_paths(listing)
     with pytest.raises(InputError, match="no data list"):
         manifest_paths(tmp_path / "none.jsonl")
+
+
+def test_what_is_taken_for_a_list_says_what_to_do(tmp_path: Path) -> None:
+    sound = tmp_path / "a.wav"
+    soundfile.write(sound, np.full(100, 0.5), 16000)
+    scp = tmp_path / "wav.scp"
+    scp.write_text("a a.wav\n")
+
+    with pytest.raises(InputError, match=r"a\.wav is no data list.*scp2jsonl"):
+        manifest_paths(sound)
+    with pytest.raises(InputError, match="no such file.*scp2jsonl"):
+        manifest_paths(scp)
