@@ -87,7 +87,8 @@ def _why_no_graph(directory: ModelDir, loading: LoadOptions) -> str | None:
 
     if directory.model and directory.model not in NETWORKS:
         return f"{directory.model} has no form for onnxruntime"
-    if _graphs(directory, loading).file(*GRAPH_NAMES) is None:
+    if _graphs(directory, loading, tell=False).file(*GRAPH_NAMES) is None:
+        _graphs(directory, loading)  # who asked for integer weights is told that there are none
         return "there is no model.onnx"
     return None
 
@@ -124,7 +125,7 @@ def _onnx_network(directory: ModelDir, loading: LoadOptions) -> Any:
 GRAPH_NAMES = ("model", "fsmnvad-online", "fsmnvad-offline")
 
 
-def _graphs(directory: ModelDir, loading: LoadOptions) -> Graphs:
+def _graphs(directory: ModelDir, loading: LoadOptions, *, tell: bool = True) -> Graphs:
     from funasr_onnx.load import Graphs
 
     graphs = Graphs(
@@ -136,7 +137,7 @@ def _graphs(directory: ModelDir, loading: LoadOptions) -> Graphs:
     if loading.quantize and graphs.file(*GRAPH_NAMES) is None:
         small = directory.model in DETECTORS
         logger.log(
-            logging.DEBUG if small else logging.WARNING,
+            logging.DEBUG if small or not tell else logging.WARNING,
             "%s has no model_quant.onnx: the weights stay floats. To make it: "
             "funasr-export ++model=%s ++quantize=true",
             directory.path,

@@ -37,10 +37,39 @@ HELP = (
     "++output_dir=exp"
 )
 
+EPILOG = f"""\
+settings:
+  ++model=NAME                  what to begin with: alias, hub id or directory; a class, with a
+                                recipe, to begin from scratch
+  ++train_data_set_list=FILE    a .jsonl of scp2jsonl, or a file with the paths of such files
+  ++valid_data_set_list=FILE    the same, of recordings that are not learnt from
+  ++output_dir=DIR              checkpoints, logs, and at the end a model directory
+  ++train_conf.max_epoch=50     ++train_conf.keep_nbest_models=10   ++train_conf.avg_nbest_model=10
+  ++dataset_conf.batch_size=N   frames of 10 ms; utterances with ++dataset_conf.batch_type=example
+  ++optim_conf.lr=0.0002        ++scheduler_conf.warmup_steps=1000
+  ++device=auto                 ++hub=ms   ++model_revision=TAG
+All others are those of the model's config.yaml; docs/training.md has them.
+
+example: {HELP}
+several processes: torchrun --nproc_per_node 2 funasr/bin/train.py ++model=... and so on
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="funasr-train", allow_abbrev=False, epilog=f"example: {HELP}")
-    parser.add_argument("--config-path", type=Path, default=Path(), metavar="DIR")
+    parser = argparse.ArgumentParser(
+        prog="funasr-train",
+        allow_abbrev=False,
+        description="Train a model, or go on with a run that ended.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-path",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="where --config-name is (default: here)",
+    )
     parser.add_argument("--config-name", metavar="FILE", help="a recipe; its settings go before ++name=value")
     parser.add_argument("--check", action="store_true", help="look at every example of the data, and stop")
     parser.add_argument(
@@ -68,7 +97,10 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
     base: dict[str, Any] = {}
     if known.config_name is not None:
         path = known.config_path / known.config_name
-        base = load_yaml(path if path.suffix else path.with_suffix(".yaml"))
+        path = path if path.suffix else path.with_suffix(".yaml")
+        if not path.is_file():
+            raise OptionError(f"no recipe {str(path)!r}: --config-name is a .yaml file in --config-path")
+        base = load_yaml(path)
     settings = merge(base, parse_overrides(overrides))
     for name in ("model", *REQUIRED):
         if not settings.get(name):
@@ -87,6 +119,7 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
     from funasr.train.scratch import from_scratch, is_class
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format=LOG_FORMAT)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts
     report = bool(settings.pop("report", False)) or report
     if report:
         require_report()

@@ -62,8 +62,8 @@ def largest_difference(graph: Graph, calls: Sequence[Call]) -> float:
     """
     if not calls:
         raise ExportError(
-            f"{graph.name}.onnx was not run by anything that it could be compared with: is there enough sound "
-            "or text in the input? A second of speech does"
+            f"{graph.name}.onnx was not run by anything that it could be compared with: is there enough "
+            "sound or text in the input? A second of speech does"
         )
     return max(_difference(graph, call) for call in calls)
 

@@ -102,8 +102,8 @@ def manifest_paths(given: str | Path) -> list[Path]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} is no data list: it is no text ({error}). Give a .jsonl, which scp2jsonl makes, or a file "
-            "with the paths of such files"
+            f"{path} is no data list: it is no text ({error}). Give a .jsonl, which scp2jsonl makes, or a "
+            "file with the paths of such files"
         ) from error
     files = [Path(name) for line in lines if line.strip() for name in expand_braces(line.strip())]
     missing = [str(file) for file in files if not file.is_file()]

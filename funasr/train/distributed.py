@@ -104,6 +104,7 @@ def joined(backend: str | None = None, *, cuda: bool = False) -> Iterator[Ranks]
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield Ranks()
         return
+    _check_place()
     backend = backend or ("nccl" if cuda else "gloo")
     if not dist.is_backend_available(backend):
         known = [name for name in ("gloo", "nccl", "mpi") if dist.is_backend_available(name)]
@@ -117,6 +118,19 @@ def joined(backend: str | None = None, *, cuda: bool = False) -> Iterator[Ranks]
         yield Ranks.current()
     finally:
         dist.destroy_process_group()
+
+
+def _check_place() -> None:
+    """Raises OptionError for a place that cannot be: whoever has it would wait for others in vain."""
+    given = {name: os.environ.get(name, "0") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    said = " ".join(f"{name}={value}" for name, value in given.items())
+    if not all(value.isdecimal() for value in given.values()):
+        raise OptionError(f"the environment has {said}: these are whole numbers, which torchrun sets")
+    if not int(given["RANK"]) < int(given["WORLD_SIZE"]):
+        raise OptionError(
+            f"the environment has {said}: ranks count from 0 and are less than WORLD_SIZE. Start the "
+            "processes by torchrun, which sets all three"
+        )
 
 
 def _agreed_name(store: Any, rank: int, world: int) -> str:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from funasr.errors import ModelFilesError
+from funasr.errors import CheckpointMismatchError, ModelFilesError
 from funasr.train.checkpoint import (
     BEST,
     LATEST,
@@ -352,7 +352,14 @@ class Trainer:
                 f"{path} cannot be gone on from, it has no {' and no '.join(lacking)}: give another "
                 "output_dir, or begin anew with ++train_conf.resume=false"
             )
-        self.model.load_state_dict(shares_of(state["state_dict"], self.model))
+        try:
+            self.model.load_state_dict(shares_of(state["state_dict"], self.model))
+        except (RuntimeError, KeyError) as error:
+            raise CheckpointMismatchError(
+                f"{path} cannot be gone on from, it is of a network with other settings "
+                f"({' '.join(str(error).split())[:200]}): give the settings of that run, another "
+                "output_dir, or begin anew with ++train_conf.resume=false"
+            ) from error
         if isinstance(self.criterion, nn.Module):
             self.criterion.load_state_dict(shares_of(state["criterion"], self.criterion))
         optimizer = self.updater.optimizer

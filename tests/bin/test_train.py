@@ -182,6 +182,7 @@ def test_check_names_lines_also_when_none_is_good(desk: Path, capsys: pytest.Cap
         (["++model=bundled-vad"], "'target' is no list of [start_ms, end_ms]"),
         (["++output_dir=null"], "++output_dir"),
         (["++seed=x"], "seed is 'x'"),
+        (["--config-name", "none"], "no recipe 'none.yaml'"),
         (
             [
                 "++dataset_conf.preprocessor_speech=SpeechPreprocessSpeedPerturb",
@@ -198,3 +199,37 @@ def test_a_mistake_is_one_line_and_status_2(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_another_network_does_not_go_on_from_a_checkpoint(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("++train_conf.max_epoch=1") == 0
+    capsys.readouterr()
+
+    assert train("++encoder_conf.lora_list=[q]", "++lora_only=true") == 2
+
+    error = capsys.readouterr().err
+    assert "out/model.pt cannot be gone on from" in error
+    assert "resume=false" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("rank", "world", "said"),
+    [("3", "2", "ranks count from 0"), ("0", "two", "whole numbers"), ("0", "0", "ranks count")],
+)
+def test_a_place_among_processes_that_cannot_be_is_told_and_not_waited_for(
+    desk: Path,
+    rank: str,
+    world: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world)
+
+    assert train() == 2
+
+    assert said in capsys.readouterr().err

@@ -123,5 +123,5 @@ def test_what_is_taken_for_a_list_says_what_to_do(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"a\.wav is no data list.*scp2jsonl"):
         manifest_paths(sound)
-    with pytest.raises(InputError, match="no such file.*scp2jsonl"):
+    with pytest.raises(InputError, match=r"no such file.*scp2jsonl"):
         manifest_paths(scp)
