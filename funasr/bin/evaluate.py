@@ -19,7 +19,7 @@ from funasr.bin.inference import set_up_logging
 from funasr.bin.output import use_any_letter
 from funasr.config import options, parse_overrides
 from funasr.errors import FunASRError, OptionError
-from funasr.text.scoring import Errors, Normalization, Unit
+from funasr.text.scoring import Errors, Normalization, Unit, align
 from funasr.train.evaluation import Evaluation, evaluate, read_test_set, write_evaluation
 
 EPILOG = """\
@@ -91,6 +91,7 @@ def _evaluate(settings: dict[str, Any], *, as_json: bool) -> int:
     for fault in test_set.faults:
         print(f"funasr-eval: {fault}", file=sys.stderr)
 
+    align((), ())  # what counting misses is said before anything is heard
     from funasr.auto.auto_model import AutoModel
     from funasr.auto.progress import progress_bar
 

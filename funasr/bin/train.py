@@ -24,7 +24,7 @@ from funasr.bin.data import tell
 from funasr.bin.progress import progress_of_training
 from funasr.bin.report import make_report, require_report
 from funasr.config import load_yaml, merge, parse_overrides
-from funasr.errors import FunASRError, OptionError
+from funasr.errors import FunASRError, MissingDependencyError, OptionError
 from funasr.modeldir import ModelDir
 from funasr.train.kinds import SPEECH, kind_for
 from funasr.train.report import note_start
@@ -111,7 +111,10 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
 
 
 def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) -> int:
-    from funasr.auto.torch_network import choose_device
+    from funasr.auto.torch_network import choose_device, has_torch
+
+    if not has_torch():
+        raise MissingDependencyError("torch", "training", 'pip install "funasr[train]"')
     from funasr.train.distributed import joined
     from funasr.train.logbook import LOG_FORMAT
     from funasr.train.recipe import Recipe

@@ -150,7 +150,7 @@ def align(reference: Sequence[str], heard: Sequence[str]) -> tuple[Step, ...]:
     try:
         import jiwer
     except ImportError as error:
-        raise MissingDependencyError("jiwer", "error rates", "pip install 'funasr[eval]'") from error
+        raise MissingDependencyError("jiwer", "counting errors", "pip install 'funasr[eval]'") from error
     if not reference or not heard:
         return (
             *(Step(operation="delete", reference=unit) for unit in reference),

@@ -233,3 +233,13 @@ def test_a_place_among_processes_that_cannot_be_is_told_and_not_waited_for(
     assert train() == 2
 
     assert said in capsys.readouterr().err
+
+
+def test_without_torch_the_command_that_installs_it_is_said(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("funasr.auto.torch_network.has_torch", lambda: False)
+
+    assert train() == 2
+
+    assert 'pip install "funasr[train]"' in capsys.readouterr().err
