@@ -103,9 +103,8 @@ def _marks_draft(record: Mapping[str, Any], where: str) -> Utterance | Fault:
     text = record.get("text", record.get("target"))
     if not isinstance(text, str):
         return Fault(where=where, kind="no 'text'", detail=_has(record))
-    return Utterance(
-        key=_key(record, where), source="", text=text.strip(), frames=len(split_words(text)), where=where
-    )
+    words = sum(word not in MARKS for word in split_words(text))
+    return Utterance(key=_key(record, where), source="", text=text.strip(), frames=words, where=where)
 
 
 def _speech_judge(draft: Utterance, limits: Limits, tokenizer: Tokenizer | None) -> Fault | None:
