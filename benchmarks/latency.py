@@ -167,7 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 4, 16])
-    parser.add_argument("--engine", nargs="+", default=["torch"], choices=["torch", "onnx"])
+    parser.add_argument("--engine", nargs="*", default=["torch"], choices=["torch", "onnx"])
     parser.add_argument("--quantize", action="store_true", help="onnx with integer weights as well")
     parser.add_argument("--bf16", action="store_true", help="torch with bf16=True as well")
     parser.add_argument("--serve", help=argparse.SUPPRESS)

@@ -40,6 +40,9 @@ class OnnxSession:
         options.intra_op_num_threads = intra_op_num_threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # Threads that wait for work by spinning take the time of those that have some: a live step of int8
+        # took 70 ms with them and 50 without, on two cores (benchmarks/latency.py).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(
                 _with_outputs(self.path, further),
