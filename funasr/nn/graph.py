@@ -30,6 +30,6 @@ class Graph:
     keep_float: tuple[str, ...] = ()
     """Products in parts of the network with these in their names stay float when weights become integers."""
     stepped: tuple[str, ...] = ()
-    """Outputs that jump where a sum reaches a threshold. Rounding may move a jump, so they are not compared."""
+    """Outputs that jump where a sum reaches a threshold; rounding moves it, so they are not compared."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Texts that travel in the file, for programs that look for them there."""
