@@ -84,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known.report and len(overrides) == 1 and "=" not in overrides[0]:
             print(make_report(Path(overrides[0])))
             return 0
-        return _train(_settings(known, overrides), check_only=known.check, report=known.report)
+        settings = _settings(known, overrides)
+        named = set(parse_overrides(overrides)) - set(_recipe(known))
+        return _train(settings, named, check_only=known.check, report=known.report)
     except FunASRError as error:
         print(f"funasr-train: {error}", file=sys.stderr)
         return 2
@@ -94,14 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
-    base: dict[str, Any] = {}
-    if known.config_name is not None:
-        path = known.config_path / known.config_name
-        path = path if path.suffix else path.with_suffix(".yaml")
-        if not path.is_file():
-            raise OptionError(f"no recipe {str(path)!r}: --config-name is a .yaml file in --config-path")
-        base = load_yaml(path)
-    settings = merge(base, parse_overrides(overrides))
+    settings = merge(_recipe(known), parse_overrides(overrides))
     for name in ("model", *REQUIRED):
         if not settings.get(name):
             raise OptionError(f"no ++{name}=... given. Example: {HELP}")
@@ -110,14 +105,25 @@ def _settings(known: argparse.Namespace, overrides: Sequence[str]) -> dict[str, 
     return merge(settings, {"train_conf": outside}) if outside else settings
 
 
-def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) -> int:
+def _recipe(known: argparse.Namespace) -> dict[str, Any]:
+    """What --config-name says; nothing without it."""
+    if known.config_name is None:
+        return {}
+    path = known.config_path / known.config_name
+    path = path if path.suffix else path.with_suffix(".yaml")
+    if not path.is_file():
+        raise OptionError(f"no recipe {str(path)!r}: --config-name is a .yaml file in --config-path")
+    return load_yaml(path)
+
+
+def _train(settings: dict[str, Any], named: set[str], *, check_only: bool, report: bool = False) -> int:
     from funasr.auto.torch_network import choose_device, has_torch
 
     if not has_torch():
         raise MissingDependencyError("torch", "training", 'pip install "funasr[train]"')
     from funasr.train.distributed import joined
     from funasr.train.logbook import LOG_FORMAT
-    from funasr.train.recipe import Recipe
+    from funasr.train.recipe import Recipe, refuse_unknown
     from funasr.train.run import check_data, open_parts, run
     from funasr.train.scratch import from_scratch, is_class
 
@@ -136,7 +142,9 @@ def _train(settings: dict[str, Any], *, check_only: bool, report: bool = False) 
             if is_class(name):
                 directory = from_scratch(name, settings)
             else:
-                directory = ModelDir.open(hub.resolve(name, hub=source, revision=revision), settings)
+                path = hub.resolve(name, hub=source, revision=revision)
+                refuse_unknown(named, ModelDir.open(path).config)
+                directory = ModelDir.open(path, settings)
         recipe = Recipe.of(directory)
         parts = open_parts(directory)
         if report and kind_for(directory.model) is not SPEECH:

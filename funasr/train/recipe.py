@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from funasr.config import options, section
-from funasr.errors import OptionError
+from funasr.errors import OptionError, did_you_mean
 from funasr.modeldir import ModelDir
 from funasr.train.augment import Augmentation
 from funasr.train.check import Limits
@@ -54,6 +54,79 @@ UNUSED_TRAIN_KEYS = frozenset(
 )
 
 
+SETTINGS = frozenset(
+    [
+        "batch_size",
+        "cmvn_file",
+        "config",
+        "ctc",
+        "ctc_conf",
+        "cudnn_deterministic",
+        "data_list",
+        "dataset",
+        "dataset_conf",
+        "debug",
+        "decoder",
+        "decoder_conf",
+        "deepspeed_config",
+        "device",
+        "disable_log",
+        "disable_pbar",
+        "disable_update",
+        "enable_tf32",
+        "encoder",
+        "encoder_conf",
+        "excludes",
+        "freeze_param",
+        "frontend",
+        "frontend_conf",
+        "hub",
+        "ignore_init_mismatch",
+        "init_param",
+        "input_size",
+        "local_path",
+        "log_level",
+        "lora_bias",
+        "lora_only",
+        "model",
+        "model_conf",
+        "model_revision",
+        "ncpu",
+        "normalize",
+        "normalize_conf",
+        "optim",
+        "optim_conf",
+        "output_dir",
+        "predictor",
+        "predictor_conf",
+        "remote_code",
+        "report",
+        "scheduler",
+        "scheduler_conf",
+        "scope_map",
+        "seaco_decoder",
+        "seaco_decoder_conf",
+        "seed",
+        "specaug",
+        "specaug_conf",
+        "token_list",
+        "tokenizer",
+        "tokenizer_conf",
+        "train_conf",
+        "train_data_set_list",
+        "trust_remote_code",
+        "use_ddp",
+        "use_deepspeed",
+        "use_fsdp",
+        "valid_data_set_list",
+        "vocab_size",
+        "wandb_token",
+        "backend",
+    ]
+)
+"""Names at the top level of official recipes and commands. Those of the model's config.yaml are known too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that a run is made from."""
@@ -95,7 +168,7 @@ class Recipe:
         lesson_of(directory.model)
         # As upstream: at the top level, or in train_conf.
         lora_only = bool(raw.get("lora_only", training.pop("lora_only", False)))
-        lora_bias = str(raw.get("lora_bias", training.pop("lora_bias", "none")))
+        lora_bias = str(raw.get("lora_bias", "loss_conf", training.pop("lora_bias", "none")))
         if lora_bias not in LORA_BIASES:
             raise OptionError(f"lora_bias is {lora_bias!r}; it is {', '.join(LORA_BIASES)}")
         for name in ("num_workers", "prefetch_factor"):
@@ -134,6 +207,15 @@ class Recipe:
             lora_only=lora_only,
             lora_bias=lora_bias,
         )
+
+
+def refuse_unknown(names: Iterable[str], config: Mapping[str, Any]) -> None:
+    """Raises OptionError for a name at the top level that neither `config` nor any training has."""
+    for name in sorted(set(names) - SETTINGS - set(config)):
+        parts = {"train_conf": TrainConfig, "dataset_conf": SamplerConfig, "optim_conf": OptimConfig}
+        inside = [f"{part}.{name}" for part, cls in parts.items() if name in {f.name for f in fields(cls)}]
+        hint = f". Did you mean {inside[0]!r}?" if inside else did_you_mean(name, SETTINGS | set(config))
+        raise OptionError(f"{name!r} is no setting of the model's config.yaml, and none of training{hint}")
 
 
 def _part(cls: type, dataset: Mapping[str, Any]) -> Any:

@@ -243,3 +243,22 @@ def test_without_torch_the_command_that_installs_it_is_said(
     assert train() == 2
 
     assert 'pip install "funasr[train]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("max_epoch", "train_conf.max_epoch"),
+        ("freeze_params", "freeze_param"),
+        ("foo", "'foo' is no setting"),
+    ],
+)
+def test_a_name_that_means_nothing_is_an_error(
+    desk: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    lists = [f"++train_data_set_list={desk}/train.jsonl", f"++valid_data_set_list={desk}/val.jsonl"]
+
+    assert main([f"++model={desk}/model", *lists, f"++output_dir={desk}/out", f"++{name}=1"]) == 2
+
+    assert said in capsys.readouterr().err
+    assert not (desk / "out").exists()
