@@ -87,6 +87,7 @@ SETTINGS = frozenset(
         "local_path",
         "log_level",
         "lora_bias",
+        "loss_conf",
         "lora_only",
         "model",
         "model_conf",
@@ -168,7 +169,7 @@ class Recipe:
         lesson_of(directory.model)
         # As upstream: at the top level, or in train_conf.
         lora_only = bool(raw.get("lora_only", training.pop("lora_only", False)))
-        lora_bias = str(raw.get("lora_bias", "loss_conf", training.pop("lora_bias", "none")))
+        lora_bias = str(raw.get("lora_bias", training.pop("lora_bias", "none")))
         if lora_bias not in LORA_BIASES:
             raise OptionError(f"lora_bias is {lora_bias!r}; it is {', '.join(LORA_BIASES)}")
         for name in ("num_workers", "prefetch_factor"):
