@@ -69,7 +69,14 @@ def test_words_that_nobody_knows_are_no_trouble(model: AutoModel) -> None:
 def test_it_is_listed_and_lies_in_the_package(folder: Path) -> None:
     assert hub.resolve(NAME, offline=True) == folder
     files = {path.name for path in folder.iterdir()}
-    assert files == {"config.yaml", "configuration.json", "model.pt", "tokens.json", "README.md"}
+    assert files == {
+        "config.yaml",
+        "configuration.json",
+        "model.pt",
+        "model.onnx",
+        "tokens.json",
+        "README.md",
+    }
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20_000_000
 
 

@@ -117,7 +117,7 @@ def test_silence_and_noise_are_no_words(model: AutoModel) -> None:
 
 
 def test_the_model_is_small_and_its_card_names_the_licences() -> None:
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12e6
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 16e6  # weights, and graphs of them
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in card
     assert "CC BY-SA 4.0" in card
