@@ -7,6 +7,7 @@ Files that are there already are used without a question to the network; `check_
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import importlib
 import json
@@ -25,6 +26,7 @@ from urllib.request import getproxies
 from funasr import aliases
 from funasr.aliases import ALIASES
 from funasr.errors import HubError, MissingDependencyError, ModelNotFoundError, OptionError, did_you_mean
+from funasr.values import shown
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ def resolve(
         side, model_id = "ms", repository.ms
     offline = offline or any(_is_set(variable) for variable in OFFLINE_VARIABLES)
     cached = _cached(side, model_id, wanted)
+    if cached is None and _means_a_directory_here(str(name)):
+        raise ModelNotFoundError(_no_directory(str(name)))
     lacking = missing_files(cached) if cached is not None else []
     if cached is not None and not lacking and (offline or not check_latest):
         return cached
@@ -83,6 +87,8 @@ def resolve(
     try:
         fetched = _download(side, model_id, wanted, sys.stderr.isatty() if progress is None else progress)
     except HubError as error:
+        if cached is None and aliases.find_alias(str(name)) is None:
+            raise HubError(f"there is no directory {str(name)!r} here, and {error}") from error
         if cached is None or lacking:
             raise
         logger.warning("%s Using the copy in %s.", error, cached)
@@ -131,12 +137,21 @@ def _needed(metas: dict[str, Any], weights: bool) -> Iterator[str]:
 
 
 def _folder(name: str) -> Path | None:
-    """A directory that needs no hub. Raises ModelNotFoundError for a path to nothing."""
-    path = Path(name).expanduser()
-    settings = ("config.yaml", "configuration.json")
+    """A directory that needs no hub. Raises ModelNotFoundError for a path to nothing, or to a file."""
     # A directory that happens to be called like a model (results of `-o fsmn-vad`) is not one.
-    if name and path.is_dir() and (name not in ALIASES or any((path / file).exists() for file in settings)):
+    try:
+        path = Path(name).expanduser()
+        here = bool(name) and path.is_dir() and (name not in ALIASES or _has_settings(path))
+        is_file = name not in ALIASES and path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # forbidden, too long, a NUL in it, no such ~user
+        cause = getattr(error, "strerror", None) or error
+        raise ModelNotFoundError(f"the model {shown(name)} cannot be looked for: {cause}") from error
+    if here:
         return path.resolve()
+    if is_file:
+        raise ModelNotFoundError(
+            f"{name!r} is a file, and a model is a directory: give the one it lies in, {str(path.parent)!r}"
+        )
     models = bundled()
     if name.startswith("bundled-") or (name not in ALIASES and f"bundled-{name}" in models):
         full = name if name.startswith("bundled-") else f"bundled-{name}"
@@ -147,11 +162,41 @@ def _folder(name: str) -> Path | None:
                 f"{_choices(full, [model.name for model in aliases.BUNDLED] + list(models))}"
             )
         return models[full]
-    if path.is_absolute() or name.startswith((".", "~")) or name.endswith(("/", os.sep)):
-        raise ModelNotFoundError(
-            f"no directory {name!r}. Give an existing directory or a name of docs/models.md."
-        )
+    is_path = path.is_absolute() or name.startswith((".", "~")) or name.endswith(("/", os.sep))
+    if is_path or (len(path.parts) > 1 and not _HUB_ID.fullmatch(name)):
+        raise ModelNotFoundError(_no_directory(name))
     return None
+
+
+def _has_settings(folder: Path) -> bool:
+    return any((folder / file).exists() for file in ("config.yaml", "configuration.json"))
+
+
+def _means_a_directory_here(name: str) -> bool:
+    """`exp/typo` where there is a folder `exp`: no id of a hub, unless released models have that owner."""
+    owner, slash, _ = name.partition("/")
+    released = {id_.partition("/")[0] for alias in ALIASES.values() for id_ in (alias.ms, alias.hf) if id_}
+    return bool(slash) and owner not in released and Path(owner).is_dir()
+
+
+def _no_directory(name: str) -> str:
+    """What to say of a path that leads nowhere, with what is near it."""
+    path = Path(name).expanduser()
+    there = path.parent
+    while not there.is_dir() and there != there.parent:
+        there = there.parent
+    if there != path.parent:
+        return f"no directory {name!r}: there is no {str(there / path.relative_to(there).parts[0])!r}"
+    try:
+        models = sorted(one.name for one in there.iterdir() if one.is_dir() and _has_settings(one))
+        others = [one.name for one in there.iterdir() if one.is_dir()]
+    except OSError:
+        models, others = [], []
+    near = difflib.get_close_matches(path.name, [*models, *others], n=1)
+    if near:
+        return f"no directory {name!r}. Did you mean {str(there / near[0])!r}?"
+    known = f"; {str(there)!r} holds {', '.join(models[:8])}" if models else ""
+    return f"no directory {name!r}{known}. Give an existing directory or a name of docs/models.md."
 
 
 def _identify(name: str, hub: str) -> tuple[str, str]:

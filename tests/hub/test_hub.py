@@ -185,7 +185,7 @@ def test_a_refusal_names_its_cause_on_both_hubs(
         ms.repositories["a/b"] = hf.repositories["a/b"] = Repository({"master": FILES}, status=status)
 
     for line in run("show('a/b')\nshow('a/b', hub='hf')", ms, hf).splitlines():
-        assert line.startswith("HubError: cannot fetch a/b from ")
+        assert line.startswith("HubError: there is no directory 'a/b' here, and cannot fetch a/b from ")
         assert said in line
 
 
@@ -303,13 +303,66 @@ def test_every_bundled_model_has_a_name_for_its_task() -> None:
         ("paraformer-hz", "Did you mean 'paraformer-zh'"),
         ("/no/such/directory", "no directory"),
         ("./none", "no directory"),
-        ("a/b/c", "no model"),
+        ("a/b/c", "no directory 'a/b/c'"),
         ("", "no model"),
     ],
 )
 def test_a_name_nobody_knows_is_answered_without_a_network(name: str, said: str) -> None:
     with pytest.raises(ModelNotFoundError, match=said):
         hub.resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("exp/whisprr", "no directory 'exp/whisprr'. Did you mean 'exp/whisper'?"),
+        ("./exp/whisprr", "no directory './exp/whisprr'. Did you mean 'exp/whisper'?"),
+        ("exp/typo", "no directory 'exp/typo'; 'exp' holds whisper. Give an existing directory or a name of"),
+        ("exp/whisper/deep/er", "no directory 'exp/whisper/deep/er': there is no 'exp/whisper/deep'"),
+        (
+            "exp/whisper/config.yaml",
+            "is a file, and a model is a directory: give the one it lies in, 'exp/wh",
+        ),
+        ("x" * 5000, "cannot be looked for: File name too long"),
+        ("~no-such-user/exp", "cannot be looked for"),
+    ],
+)
+def test_a_path_to_nothing_is_answered_with_what_is_near_it_and_no_hub_is_asked(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "exp" / "whisper"
+    model.mkdir(parents=True)
+    (model / "config.yaml").write_text("model: Paraformer\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "_download", None)  # calling it would be another error
+
+    with pytest.raises(ModelNotFoundError) as caught:
+        hub.resolve(name)
+
+    assert said in str(caught.value)
+
+
+def test_an_id_of_released_models_is_asked_for_though_a_folder_is_called_like_their_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "funasr").mkdir()  # as in a clone of this repository
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FUNASR_OFFLINE", "1")
+
+    with pytest.raises(HubError, match="offline mode"):
+        hub.resolve("funasr/of-tomorrow", hub="hf")
+
+
+def test_a_download_that_fails_says_first_that_there_is_no_such_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: object) -> Path:
+        raise HubError("cannot fetch owner/name from ModelScope")
+
+    monkeypatch.setattr(hub, "_download", fail)
+
+    with pytest.raises(HubError, match="there is no directory 'owner/name' here, and cannot fetch owner/na"):
+        hub.resolve("owner/name")
 
 
 def test_an_unknown_hub_is_an_option_error() -> None:
