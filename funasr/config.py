@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,8 +52,27 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
+class Typed(dict[str, Any]):
+    """A mapping of settings with the names in it that somebody typed, and that nothing had before: a `pick`
+    that does not know one refuses it. Names in files of models may be those of older programs.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], new: Iterable[str]) -> None:
+        super().__init__(settings)
+        self.new = frozenset(new)
+
+
+def typed(settings: Mapping[str, Any]) -> Typed:
+    """Settings of a command line, marked as such; nested ones too."""
+    inner = {name: typed(value) if isinstance(value, Mapping) else value for name, value in settings.items()}
+    return Typed(inner, new=settings)
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge of nested mappings; `over` wins. Neither argument is changed."""
+    """Deep merge of nested mappings; `over` wins. Neither argument is changed.
+
+    What is typed stays so (`Typed`), less the names that `base` has.
+    """
     merged = dict(base)
     for key, value in over.items():
         old = merged.get(key)
@@ -61,7 +80,13 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             merged[key] = merge(old, value)
         else:
             merged[key] = value
-    return merged
+    new = typed_names(base) | (typed_names(over) - set(base))
+    return Typed(merged, new) if new else merged
+
+
+def typed_names(settings: Mapping[str, Any]) -> frozenset[str]:
+    """Those that are typed, and new; none in a plain mapping."""
+    return settings.new if isinstance(settings, Typed) else frozenset()
 
 
 def section(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -83,9 +108,10 @@ def pick(cls: type[T], raw: Mapping[str, Any], where: str, ignored: frozenset[st
     Keys in `ignored` are known to have no effect. Any other key is logged with the nearest field name, and
     otherwise left alone: configs of released models carry settings for training and for older programs.
 
-    Raises ModelFilesError for a value that its field cannot hold.
+    Raises ModelFilesError for a value that its field cannot hold, OptionError for a key that was typed.
     """
     fields = field_types(cls)
+    refuse_typed(raw, {*fields, *ignored}, where)
     for key in raw:
         if key not in fields and key not in ignored:
             logger.warning("%s has a key %r that is not used%s", where, key, did_you_mean(str(key), fields))
@@ -93,6 +119,12 @@ def pick(cls: type[T], raw: Mapping[str, Any], where: str, ignored: frozenset[st
         return cls(**checked(cls, {key: value for key, value in raw.items() if key in fields}))
     except OptionError as error:
         raise ModelFilesError(f"{where}: {error}") from error
+
+
+def refuse_typed(raw: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Raises OptionError for a key that was typed (`Typed`) and means nothing, with the nearest that does."""
+    for key in sorted(typed_names(raw) - set(known)):
+        raise OptionError(f"{where} has no setting {key!r}{did_you_mean(key, known)}")
 
 
 def options(cls: type[T], given: Mapping[str, Any], where: str) -> T:

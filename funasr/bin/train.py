@@ -23,7 +23,7 @@ from funasr import hub
 from funasr.bin.data import tell
 from funasr.bin.progress import progress_of_training
 from funasr.bin.report import make_report, require_report
-from funasr.config import load_yaml, merge, parse_overrides
+from funasr.config import load_yaml, merge, parse_overrides, typed, typed_names
 from funasr.errors import FunASRError, MissingDependencyError, OptionError
 from funasr.modeldir import ModelDir
 from funasr.train.kinds import SPEECH, kind_for
@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(make_report(Path(overrides[0])))
             return 0
         settings = _settings(known, overrides)
-        named = set(parse_overrides(overrides)) - set(_recipe(known))
-        return _train(settings, named, check_only=known.check, report=known.report)
+        asked = merge(_recipe(known), typed(parse_overrides(overrides)))
+        return _train(settings, asked, check_only=known.check, report=known.report)
     except FunASRError as error:
         print(f"funasr-train: {error}", file=sys.stderr)
         return 2
@@ -116,7 +116,7 @@ def _recipe(known: argparse.Namespace) -> dict[str, Any]:
     return load_yaml(path)
 
 
-def _train(settings: dict[str, Any], named: set[str], *, check_only: bool, report: bool = False) -> int:
+def _train(settings: dict[str, Any], asked: dict[str, Any], *, check_only: bool, report: bool = False) -> int:
     from funasr.auto.torch_network import choose_device, has_torch
 
     if not has_torch():
@@ -126,6 +126,7 @@ def _train(settings: dict[str, Any], named: set[str], *, check_only: bool, repor
     from funasr.train.recipe import Recipe, refuse_unknown
     from funasr.train.run import check_data, open_parts, run
     from funasr.train.scratch import from_scratch, is_class
+    from funasr.train.typed import check_typed
 
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format=LOG_FORMAT)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its fonts
@@ -141,9 +142,12 @@ def _train(settings: dict[str, Any], named: set[str], *, check_only: bool, repor
         with ranks.in_turn():
             if is_class(name):
                 directory = from_scratch(name, settings)
+                check_typed(name, asked)
             else:
                 path = hub.resolve(name, hub=source, revision=revision)
-                refuse_unknown(named, ModelDir.open(path).config)
+                before = ModelDir.open(path)
+                refuse_unknown(typed_names(asked), before.config)
+                check_typed(before.model, merge(before.config, asked))
                 directory = ModelDir.open(path, settings)
         recipe = Recipe.of(directory)
         parts = open_parts(directory)

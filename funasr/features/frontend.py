@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr.arrays import Features, Samples
-from funasr.config import pick
+from funasr.config import merge, pick
 from funasr.errors import ModelFilesError
 from funasr.features.cmvn import Vector, read_cmvn
 from funasr.features.config import FrontendConfig
@@ -46,9 +46,7 @@ class WavFrontend:
         cls, frontend_conf: Mapping[str, Any], cmvn_file: str | Path | None = None
     ) -> WavFrontend:
         """From `frontend_conf` of a config.yaml; `cmvn_file` is the one found in the model's directory."""
-        given = dict(frontend_conf)
-        if cmvn_file is not None:
-            given["cmvn_file"] = cmvn_file
+        given = merge(frontend_conf, {} if cmvn_file is None else {"cmvn_file": cmvn_file})
         return cls(pick(FrontendConfig, given, "frontend_conf", ignored=_IGNORED))
 
     @property

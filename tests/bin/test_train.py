@@ -201,6 +201,41 @@ def test_a_mistake_is_one_line_and_status_2(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("encoder_conf.lora_lst=[q]", "encoder_conf has no setting 'lora_lst'. Did you mean 'lora_list'?"),
+        ("decoder_conf.lora_rnk=8", "decoder_conf has no setting 'lora_rnk'. Did you mean 'lora_rank'?"),
+        ("predictor_conf.tail_treshold=0.5", "Did you mean 'tail_threshold'?"),
+        ("frontend_conf.ditther=1.0", "Did you mean 'dither'?"),
+        ("model_conf.lsm_wieght=0.1", "Did you mean 'lsm_weight'?"),
+    ],
+)
+def test_a_setting_of_the_network_that_is_misspelt_is_an_error_before_anything_is_done(
+    desk: Path, setting: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(f"++{setting}") == 2
+
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (desk / "out").exists()
+
+
+def test_a_setting_that_the_model_itself_has_may_be_unknown_and_typed(
+    desk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = desk / "model" / "config.yaml"
+    text = config.read_text().replace("output_size:", "of_another_program: 1\n  output_size:")
+    config.write_text(text)
+    assert "of_another_program" in text
+
+    assert train("++encoder_conf.of_another_program=2", "++encoder_conf.dropout_rate=0.0") == 0
+
+    assert "encoder_conf has a key 'of_another_program' that is not used" in caplog.text
+    assert "of_another_program: 2" in (desk / "out" / "config.yaml").read_text()
+
+
 def test_another_network_does_not_go_on_from_a_checkpoint(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from funasr.config import pick, section
+from funasr.config import pick, refuse_typed, section
 from funasr.errors import ModelFilesError, OptionError
 from funasr.models.paraformer.decoder import UNUSED_DECODER_KEYS, DecoderConfig
 from funasr.nn.cif import UNUSED_PREDICTOR_KEYS, CifPredictorConfig, require_equal_widths
@@ -65,6 +65,7 @@ class ParaformerConfig:
         _check_class(raw, "decoder", "ParaformerSANMDecoder", "ContextualParaformerDecoder")
         _check_class(raw, "predictor", "CifPredictorV2", "CifPredictorV3")
         model_conf = section(raw, "model_conf")
+        refuse_typed(model_conf, {field.name for field in fields(cls)}, "model_conf")
         given = {
             field.name: raw.get(field.name, model_conf.get(field.name, field.default))
             for field in fields(cls)
