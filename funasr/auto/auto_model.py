@@ -14,6 +14,7 @@ from funasr.audio.load import AudioStream, open_audio
 from funasr.auto import build
 from funasr.auto.align import align_items
 from funasr.auto.detect import detect_items, feed, is_live
+from funasr.auto.engine import settled
 from funasr.auto.features import recognize_features
 from funasr.auto.hear import chunk_shape, hear, is_live_speech
 from funasr.auto.live import open_stream, open_two_pass, require_live
@@ -65,7 +66,7 @@ class AutoModel:
 
     def __init__(self, model: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         kwargs = {"model": model, **kwargs}
-        options = self._options = sort_options(kwargs)
+        options = self._options = settled(sort_options(kwargs))
         self._defaults = options.call
         self._main = build.load(options)
         self._check_text(options.call)

@@ -162,6 +162,28 @@ def _device_id(loading: LoadOptions) -> str:
     return (number or "0") if kind == "cuda" and loading.ngpu else "-1"
 
 
+def settled(options: AutoModelOptions) -> AutoModelOptions:
+    """The device that the models of a pipeline run on, and whether in 16 bits, chosen and told of once.
+
+    Raises OptionError for a string that names no device.
+    """
+    loading = options.load
+    if loading.engine == "onnx" or (loading.engine == "torch" and not has_torch()):
+        return options
+    chosen = _with_device(loading)
+    if chosen.device == "cpu" and chosen.fp16:
+        logger.warning("fp16 is far slower than float32 on a cpu; computing in float32")
+        chosen = replace(chosen, fp16=False)
+    if loading.device == "auto":
+        logger.info("device 'auto' is %s", chosen.device)
+    known = {"device": (loading.device, chosen.device), "fp16": (loading.fp16, chosen.fp16)}
+    sub_models = {}
+    for kind, sub in options.sub_models.items():
+        new = {name: value for name, (old, value) in known.items() if sub.kwargs.get(name, value) == old}
+        sub_models[kind] = replace(sub, kwargs={**sub.kwargs, **new})
+    return replace(options, load=chosen, sub_models=sub_models)
+
+
 def _with_device(loading: LoadOptions) -> LoadOptions:
     """`device` is "cpu" where it comes down to that. torch is imported only where it must tell.
 

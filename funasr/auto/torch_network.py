@@ -97,7 +97,7 @@ def choose_device(wanted: str) -> Any:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         wanted = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-        logger.info("device 'auto' is %s", wanted)
+        logger.debug("device 'auto' is %s", wanted)
     try:
         device = torch.device(wanted)
     except RuntimeError as error:

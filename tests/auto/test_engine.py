@@ -263,3 +263,16 @@ def test_the_whole_pipeline_says_the_same_on_both_engines(models: Path, name: st
     for one, other in zip(by_torch, by_onnx, strict=True):
         np.testing.assert_allclose(one.pop("confidence"), other.pop("confidence"), atol=1e-4)
         assert one == other
+
+
+def test_the_device_of_a_pipeline_is_told_once(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    parts = {"vad_model": models / "vad", "punc_model": models / "punc", "spk_model": models / "spk"}
+
+    AutoModel(models / "bare", **parts)
+    AutoModel(models / "bare", **parts, device="cuda:7", fp16=True)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said.count("device 'auto' is cpu") == 1
+    assert sum("'cuda:7' is not available here" in line for line in said) == 1
+    assert sum("fp16 is far slower" in line for line in said) == 1
