@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from funasr.auto.build import open_directory
 from funasr.auto.options import AutoModelOptions
+from funasr.auto.output_dir import nothing_left
 from funasr.auto.torch_network import has_torch, plain_network
 from funasr.errors import MissingDependencyError, OptionError, did_you_mean
 
@@ -41,7 +42,8 @@ def export(
     material = None
     if inputs is not None:
         material = Material.of(_paths(inputs))
-    return export_model(directory, partial(plain_network, directory, options.load), how, material, tell)
+    with nothing_left(how.output_dir):
+        return export_model(directory, partial(plain_network, directory, options.load), how, material, tell)
 
 
 def _paths(inputs: object) -> list[str | Path]:

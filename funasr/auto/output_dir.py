@@ -5,13 +5,29 @@ Alignments go to `<output_dir>/tp_res/{timestamp_list,timestamp_str}`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from funasr.errors import OptionError
 from funasr.result import Transcript
+
+
+@contextmanager
+def nothing_left(folder: str | Path | None) -> Iterator[None]:
+    """Where what is done within fails, a folder that was not there before is not there afterwards, nor are
+    those above it: unless something has been written into it."""
+    parts = [] if folder is None else [Path(folder), *Path(folder).parents]
+    new = [part for part in parts if not part.exists()]
+    try:
+        yield
+    except BaseException:
+        for part in new:
+            with suppress(OSError):  # it holds something, or was never made
+                part.rmdir()
+        raise
 
 
 class OutputDir:

@@ -190,6 +190,13 @@ def _transcribe(args: argparse.Namespace) -> int:
     if choice.note and not args.quiet:
         print(choice.note, file=sys.stderr)
 
+    from funasr.auto.output_dir import nothing_left
+
+    with nothing_left(args.output_dir):
+        return _transcribe_with(choice, args)
+
+
+def _transcribe_with(choice: Choice, args: argparse.Namespace) -> int:
     from funasr.audio.inputs import expand_each
     from funasr.auto.auto_model import AutoModel
 

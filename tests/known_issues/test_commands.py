@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from funasr.bin import inference, live
+from funasr.bin import export, inference, live
 
 SAMPLE = str(Path(inference.__file__).parents[1] / "bundled" / "samples" / "one-word.flac")
 
@@ -74,3 +76,19 @@ def test_a_detector_in_place_of_a_recognizer_is_called_by_its_name(
 ) -> None:
     assert inference.main(["-m", "bundled-vad", SAMPLE]) == 2
     assert "or name a recognizer as the model" in capsys.readouterr().err
+
+
+def test_a_command_that_fails_leaves_no_folder_that_was_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    silence = tmp_path / "nothing.wav"
+    soundfile.write(silence, np.zeros(0), 16000)
+
+    assert inference.main(["-m", "./typo", "-o", "out/of/it", SAMPLE]) == 2
+    assert export.main(["++model=bundled-asr", "++output_dir=out/of/it", f"++input={silence}"]) == 2
+    assert not (tmp_path / "out").exists()
+
+    (tmp_path / "out" / "of").mkdir(parents=True)
+    assert inference.main(["-m", "./typo", "-o", "out/of/it", SAMPLE]) == 2
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["of"]
