@@ -47,10 +47,8 @@ class Graphs:
 
     def file(self, *names: str) -> Path | None:
         """The first of these graphs (`model`, `decoder`, ...) that is there."""
-        suffix = "_quant.onnx" if self.quantize else ".onnx"
-        return next(
-            (self.path / f"{n}{suffix}" for n in names if (self.path / f"{n}{suffix}").is_file()), None
-        )
+        paths = (self.path / f"{name}{self._suffix}" for name in names)
+        return next((path for path in paths if path.is_file()), None)
 
     def open(self, *names: str, further: Sequence[str] = ()) -> OnnxSession:
         """The first of these graphs that is there, with `further` outputs of it where it has them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,16 @@ from typing import Any
 from funasr import hub
 from funasr.errors import ModelFilesError
 from funasr.modeldir import ModelDir
+from funasr_onnx.arguments import construction, require_place, tell_unused
 from funasr_onnx.load import NETWORKS, Graphs, load_network
 
 logger = logging.getLogger(__name__)
+
+OPTIONS = (
+    *("model_dir", "batch_size", "device_id", "quantize", "intra_op_num_threads", "cache_dir"),
+    *("chunk_size", "max_end_sil", "plot_timestamp_to"),
+)
+"""Of all constructors; to tell the nearest of a misspelt one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +46,35 @@ def open_model(
     quantize: bool,
     device_id: str | int,
     intra_op_num_threads: int,
+    batch_size: int = 1,
     unused: Mapping[str, Any] | None = None,
 ) -> Opened:
     """`model_dir`: a directory or a name of the hub. `classes`: official names of what it may hold, the first
     of which is taken for a directory that does not say.
 
     A graph that is missing is made from the weights where torch is installed, as upstream does; else the
-    error says how. Raises ModelFilesError, ModelNotFoundError, HubError.
+    error says how. `unused` are options that nobody knows. Raises OptionError for values that cannot be,
+    ModelFilesError, ModelNotFoundError, HubError.
     """
-    if model_dir is None:
-        raise ModelFilesError("model_dir is None; give a directory with a model.onnx, or a name of the hub")
-    for name in unused or ():
-        logger.warning("the option %r has no effect here", name)
-    path = Path(model_dir) if Path(model_dir).is_dir() else hub.resolve(str(model_dir))
+    how = construction(
+        batch_size=batch_size,
+        quantize=quantize,
+        device_id=device_id,
+        intra_op_num_threads=intra_op_num_threads,
+    )
+    tell_unused(unused or (), OPTIONS)
+    name = require_place(model_dir)
+    path = Path(name) if os.path.isdir(name) else hub.resolve(name)
     model = ModelDir.open(path)
     if model.model not in NETWORKS:
         model = replace(model, model=classes[0])
     if model.model not in classes:
         raise ModelFilesError(f"{path} holds a {model.model}; this class runs a {' or '.join(classes)}")
     graphs = Graphs(
-        path=model.path, quantize=quantize, device_id=device_id, intra_op_num_threads=intra_op_num_threads
+        path=model.path,
+        quantize=how.quantize,
+        device_id=how.device_id,
+        intra_op_num_threads=how.intra_op_num_threads,
     )
     if graphs.file("model", "fsmnvad-online", "fsmnvad-offline") is None and model.weights is not None:
         _make_graphs(model.path, quantize)

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 from funasr.arrays import NO_SAMPLES, Samples
 from funasr.audio.load import load_audio
 from funasr.decode.greedy import kept_positions
+from funasr.errors import OptionError
 from funasr.features.online import OnlineState
 from funasr.features.positions import enter
 from funasr.stages.assembly import build_frontend, build_tokenizer
-from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape
+from funasr.stages.protocols import Chunk, ChunkRow, ChunkShape, chunk_sizes
 from funasr.stages.stepping import ParaformerState
+from funasr.values import shown
+from funasr_onnx.arguments import require_memory, tell_unused
 from funasr_onnx.opening import open_model
 from funasr_onnx.streaming import OnnxParaformerStreaming
 from funasr_onnx.utils.postprocess_utils import sentence_postprocess
 
 _HEARD = "stream"
 """Where a caller's `cache` holds our stream."""
+EXAMPLE = 'param_dict = {"cache": {}, "is_final": False}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,23 +69,26 @@ class Paraformer:
             quantize=quantize,
             device_id=device_id,
             intra_op_num_threads=intra_op_num_threads,
+            batch_size=batch_size,
             unused=kwargs,
         )
-        left, size, right = chunk_size
+        left, size, right = chunk_sizes(chunk_size)
         self._shape = ChunkShape(left=left, size=size, right=right)
         self._network = OnnxParaformerStreaming.of(opened.model, opened.graphs)
         self._frontend, self._tokenizer = build_frontend(opened.model), build_tokenizer(opened.model)
         config = self._frontend.config
         self._row = config.lfr_n * config.hop_samples
 
-    def __call__(self, audio_in: NDArray[Any], **kwargs: Any) -> list[dict[str, Any]]:
+    def __call__(
+        self, audio_in: NDArray[Any], param_dict: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[dict[str, Any]]:
         """The next samples (N,) of a stream at the model's rate -> `[{"preds": (text, words)}]`, or `[]`.
 
         `param_dict["is_final"]` ends the stream; the same `param_dict["cache"]` then serves the next one.
         Without a dictionary the sound is a stream of its own. Sound waits until it fills a chunk.
         """
-        asked = kwargs.get("param_dict")
-        cache, last = ({}, True) if asked is None else (asked["cache"], bool(asked.get("is_final")))
+        tell_unused(kwargs, ("param_dict",))
+        cache, last = ({}, True) if param_dict is None else _memory(param_dict)
         heard = cache.get(_HEARD) or Heard(
             waiting=NO_SAMPLES,
             frontend=self._frontend.online().state,
@@ -148,3 +155,12 @@ class Paraformer:
             return [{"preds": one} for one in found]
         texts, words = zip(*found, strict=True)
         return [{"preds": ["".join(texts), [word for some in words for word in some]]}]
+
+
+def _memory(param_dict: Any) -> tuple[dict[str, Any], bool]:
+    """The dictionary that holds our stream, and whether this is its end. Raises OptionError for another."""
+    asked = require_memory(param_dict, EXAMPLE)
+    cache = asked.get("cache")
+    if not isinstance(cache, dict) or not isinstance(cache.get(_HEARD), (Heard, type(None))):
+        raise OptionError(f"param_dict['cache'] is {shown(cache)}; begin every stream with {EXAMPLE}")
+    return cache, bool(asked.get("is_final"))

@@ -19,6 +19,8 @@ from funasr.result import Transcript
 from funasr.stages.assembly import build_frontend, build_recognizer, build_tokenizer
 from funasr.stages.paraformer import DecodeOptions, ParaformerRecognizer
 from funasr.stages.sense_voice import SenseVoiceRecognizer, language_name
+from funasr.values import shown
+from funasr_onnx.arguments import tell_unused
 from funasr_onnx.opening import open_model
 from funasr_onnx.utils.postprocess_utils import spelled
 
@@ -53,6 +55,7 @@ class Paraformer:
             quantize=quantize,
             device_id=device_id,
             intra_op_num_threads=intra_op_num_threads,
+            batch_size=batch_size,
             unused=kwargs,
         )
         frontend, conf = build_frontend(opened.model), section(opened.model.config, "model_conf")
@@ -72,6 +75,7 @@ class Paraformer:
         `{"preds": (text, words)}`; of a model with times `{"preds": text, "timestamp": [[start_ms, end_ms],
         ...], "raw_tokens": [...]}`.
         """
+        tell_unused(kwargs, ())
         return self._recognize(wav_content, DecodeOptions())
 
     def _recognize(self, wav_content: Sound, options: DecodeOptions) -> list[dict[str, Any]]:
@@ -102,6 +106,7 @@ class ContextualParaformer(Paraformer):
 
     def __call__(self, wav_content: Sound, hotwords: Any = "", **kwargs: Any) -> list[dict[str, Any]]:
         """As of `Paraformer`. `hotwords`: phrases parted by blanks, or any form that `generate` takes."""
+        tell_unused(kwargs, ("hotwords",))
         ids, _ = self._recognizer.hotwords("" if hotwords is None else hotwords)
         return self._recognize(wav_content, DecodeOptions(hotwords=ids))
 
@@ -133,6 +138,7 @@ class SenseVoiceSmall:
             quantize=quantize,
             device_id=device_id,
             intra_op_num_threads=intra_op_num_threads,
+            batch_size=batch_size,
             unused=kwargs,
         )
         recognizer = build_recognizer(opened.model, opened.network)
@@ -153,6 +159,9 @@ class SenseVoiceSmall:
         `language` (auto, zh, en, yue, ja, ko, nospeech) and `textnorm` (withitn, woitn) are for all of them,
         or one each: a list, or a file with one a line. `use_itn=True` is `textnorm="withitn"`.
         """
+        tell_unused(kwargs, ("language", "textnorm", "use_itn"))
+        if use_itn is not None and not isinstance(use_itn, bool):
+            raise OptionError(f"use_itn is {shown(use_itn)}; it must be True or False")
         sounds = read_sounds(wav_content, self._recognizer.rate)
         languages = [language_name(one) for one in _each("language", language, len(sounds))]
         norms = _each("textnorm", textnorm, len(sounds))
@@ -186,8 +195,7 @@ def read_sounds(wav_content: Sound, rate: int) -> list[Samples]:
 def batches(sounds: Sequence[Samples], size: int) -> list[list[int]]:
     """Places of sounds of similar length, at most `size` together."""
     order = sorted(range(len(sounds)), key=lambda at: len(sounds[at]))
-    step = max(size, 1)
-    return [order[start : start + step] for start in range(0, len(order), step)]
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _each(name: str, given: str | Path | Sequence[str], count: int) -> list[str]:
@@ -196,6 +204,8 @@ def _each(name: str, given: str | Path | Sequence[str], count: int) -> list[str]
         if not Path(given).is_file():
             return [str(given)] * count
         given = Path(given).read_text(encoding="utf-8").split()
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, str) for one in given):
+        raise OptionError(f"{name} is {shown(given)}; give a string, a list of them, or a file")
     if len(given) != count:
         raise OptionError(f"{name} has {len(given)} values for {count} utterances; give one each, or one")
     return list(given)

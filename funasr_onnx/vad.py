@@ -14,11 +14,13 @@ from funasr.stages.assembly import build_detector
 from funasr.stages.detector import all_or_nothing
 from funasr.stages.vad import SpeechDetector, VadStream
 from funasr.vad.segments import stream_pairs
+from funasr_onnx.arguments import require_memory
 from funasr_onnx.opening import open_model
 
 Pairs = list[list[int]]
 """[[start_ms, end_ms], ...]; -1 stands for what is not known yet, or was told before."""
 
+EXAMPLE = 'param_dict = {"is_final": False}'
 _STREAM = "vad_stream"
 """Where a caller's `param_dict` holds our stream."""
 
@@ -29,6 +31,7 @@ def load_detector(
     quantize: bool = False,
     device_id: str | int = "-1",
     intra_op_num_threads: int = 4,
+    batch_size: int = 1,
     unused: Mapping[str, Any] | None = None,
 ) -> SpeechDetector:
     """The detector of a directory, or of a name of the hub.
@@ -41,6 +44,7 @@ def load_detector(
         quantize=quantize,
         device_id=device_id,
         intra_op_num_threads=intra_op_num_threads,
+        batch_size=batch_size,
         unused=unused,
     )
     return build_detector(opened.model, opened.network)
@@ -69,6 +73,7 @@ class Fsmn_vad:  # noqa: N801 - upstream's name
             quantize=quantize,
             device_id=device_id,
             intra_op_num_threads=intra_op_num_threads,
+            batch_size=batch_size,
             unused=kwargs,
         )
         self._options = self._detector.options
@@ -106,7 +111,9 @@ class Fsmn_vad_online(Fsmn_vad):  # noqa: N801 - upstream's name
         Pairs are `[start, -1]`, `[-1, end]` or `[start, end]`. `param_dict["is_final"]` ends the stream; the
         same dictionary then serves the next one. Without a dictionary the sound is a stream of its own.
         """
-        memory: dict[str, Any] = {"is_final": True} if param_dict is None else param_dict
+        memory: dict[str, Any] = (
+            {"is_final": True} if param_dict is None else require_memory(param_dict, EXAMPLE)
+        )
         stream = memory.get(_STREAM)
         if not isinstance(stream, VadStream):
             stream = memory[_STREAM] = self._detector.stream(self._options)

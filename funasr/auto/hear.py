@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from funasr.arrays import Samples
 from funasr.audio.load import load_audio
 from funasr.auto.detect import piece_of_sound
@@ -15,10 +13,9 @@ from funasr.auto.options import CallOptions
 from funasr.auto.rewrite import rewriter
 from funasr.errors import InputError, OptionError
 from funasr.stages.paraformer import DecodeOptions
-from funasr.stages.protocols import ChunkShape
+from funasr.stages.protocols import ChunkShape, chunk_sizes
 from funasr.stages.punctuation import Punctuator
 from funasr.stages.streaming import ParaformerStream, ParaformerStreamer
-from funasr.values import shown
 
 STREAM_KEY = "funasr.recognition"
 """Where the caller's `cache` dict holds our stream object between calls."""
@@ -31,7 +28,7 @@ def chunk_shape(options: CallOptions, default: ChunkShape) -> ChunkShape:
     """
     sizes = [default.left, default.size, default.right]
     if options.chunk_size is not None:
-        sizes = _sizes(options.chunk_size)
+        sizes = chunk_sizes(options.chunk_size)
     look_backs = []
     for name, known in (
         ("encoder_chunk_look_back", default.encoder_look_back),
@@ -50,19 +47,6 @@ def chunk_shape(options: CallOptions, default: ChunkShape) -> ChunkShape:
         encoder_look_back=encoder,
         decoder_look_back=max(decoder, 0),
     )
-
-
-def _sizes(given: Any) -> list[int]:
-    whole = isinstance(given, (list, tuple, np.ndarray)) and all(
-        isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in given
-    )
-    sizes = [int(size) for size in given] if whole else []
-    if len(sizes) != 3 or sizes[1] < 1 or min(sizes) < 0:
-        raise OptionError(
-            f"chunk_size is {shown(given)}: a streaming recognizer takes [left, size, right] in rows of "
-            "60 ms, size 1 or more, such as [0, 10, 5]"
-        )
-    return sizes
 
 
 def is_live_speech(input: Any, options: CallOptions) -> bool:

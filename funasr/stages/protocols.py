@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from funasr.arrays import Features
+from funasr.errors import OptionError
+from funasr.values import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,20 @@ class ChunkShape:
     """Chunks that the encoder remembers; -1 for all of them (unbounded)."""
     decoder_look_back: int = 0
     """Chunks that the decoder remembers."""
+
+
+def chunk_sizes(given: Any) -> list[int]:
+    """`[left, size, right]` of a ChunkShape, as callers write it. Raises OptionError for anything else."""
+    whole = isinstance(given, (list, tuple, np.ndarray)) and all(
+        isinstance(size, (int, np.integer)) and not isinstance(size, bool) for size in given
+    )
+    sizes = [int(size) for size in given] if whole else []
+    if len(sizes) != 3 or sizes[1] < 1 or min(sizes) < 0:
+        raise OptionError(
+            f"chunk_size is {shown(given)}: a streaming recognizer takes [left, size, right] in rows of "
+            "60 ms, size 1 or more, such as [0, 10, 5]"
+        )
+    return sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

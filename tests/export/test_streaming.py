@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from funasr.errors import OptionError
 from funasr.export.onnx import export_network, network_graphs
 from funasr.export.quantize import quantize_graph
 from funasr.modeldir import ModelDir
@@ -96,3 +97,17 @@ def test_calls_before_the_last_say_what_the_network_says(folder: Path) -> None:
         kept = model._tokenizer.tokens([int(id_) for id_ in row.ids if id_ not in (0, 1, 2)])
         words = [word for one in said[start // 9600] for word in one["preds"][1]]
         assert words == sentence_postprocess(kept)[1]
+
+
+@pytest.mark.parametrize(
+    "memory", [5, {}, {"is_final": True}, {"cache": None}, {"cache": {"stream": 5}, "is_final": True}]
+)
+def test_a_memory_that_is_none_is_told_with_an_example(folder: Path, memory: Any) -> None:
+    with pytest.raises(OptionError, match=r'param_dict.* is .*param_dict = \{"cache": \{\}, "is_final": Fa'):
+        Paraformer(folder)(np.zeros(9600, np.float32), param_dict=memory)
+
+
+@pytest.mark.parametrize("size", [(5, 10), (0, 0, 0), (5, -1, 5), "5,10,5", 5, None, (5, 10.5, 5)])
+def test_chunks_that_cannot_be_are_told(folder: Path, size: Any) -> None:
+    with pytest.raises(OptionError, match=r"chunk_size is .*such as \[0, 10, 5\]"):
+        Paraformer(folder, chunk_size=size)

@@ -16,7 +16,7 @@ import soundfile
 import funasr_onnx
 from funasr import AutoModel
 from funasr.decode.timestamps import RUNTIME_RULE, token_times
-from funasr.errors import ModelFilesError, OptionError
+from funasr.errors import InputError, ModelFilesError, OptionError
 from funasr.text.words import split_words
 from funasr_onnx import opening
 from funasr_onnx.utils.postprocess_utils import (
@@ -99,7 +99,7 @@ def test_hotwords_are_phrases_parted_by_blanks(models: Path, name: str) -> None:
 def test_a_class_for_other_models_says_so(models: Path) -> None:
     with pytest.raises(ModelFilesError, match="holds a CTTransformer; this class runs a SeacoParaformer"):
         funasr_onnx.SeacoParaformer(models / "punc")
-    with pytest.raises(ModelFilesError, match="model_dir is None"):
+    with pytest.raises(OptionError, match="model_dir is None"):
         funasr_onnx.Paraformer()
 
 
@@ -248,3 +248,74 @@ def test_times_are_those_of_upstreams_runtime() -> None:
 
 def test_the_emojis_are_those_of_funasr() -> None:
     assert rich_transcription_postprocess("<|zh|><|HAPPY|><|BGM|><|woitn|>好") == "🎼好😊"
+
+
+CLASSES = {
+    "Paraformer": "BiCifParaformer",
+    "ContextualParaformer": "ContextualParaformer",
+    "SeacoParaformer": "SeacoParaformer",
+    "SenseVoiceSmall": "sense",
+    "Fsmn_vad": "vad",
+    "Fsmn_vad_online": "vad",
+    "CT_Transformer": "punc",
+    "CT_Transformer_VadRealtime": "live",
+}
+"""Class -> the directory of one it runs."""
+
+
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"model_dir": 5}, "model_dir is 5; give a directory"),
+        ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),
+        ({"batch_size": "4"}, "batch_size is '4'; it must be a whole number"),
+        ({"device_id": "cuda:0"}, "device_id is 'cuda:0'; it must be -1 for the cpu, or the number of a GPU"),
+        ({"intra_op_num_threads": "2"}, "intra_op_num_threads is '2'; it must be a whole number"),
+        ({"intra_op_num_threads": -3}, "intra_op_num_threads is -3; it must be 1 or more"),
+        ({"quantize": "yes"}, "quantize is 'yes'; it must be True or False"),
+    ],
+)
+def test_values_that_cannot_be_are_one_clear_error(
+    models: Path, name: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(OptionError, match=said):
+        getattr(funasr_onnx, name)(**{"model_dir": models / CLASSES[name], **given})
+
+
+@pytest.mark.parametrize("name", ["CT_Transformer", "CT_Transformer_VadRealtime"])
+def test_what_is_no_text_is_one_clear_error(models: Path, name: str) -> None:
+    model = opened(name, models / CLASSES[name])
+
+    for text in (5, None, b"x", ["a", "b"]):
+        with pytest.raises(InputError, match=r"the text is .*; give a string, and several texts one by one"):
+            model(text)
+    for size in (0, "20", 1.5):
+        with pytest.raises(OptionError, match=r"split_size is .*; it must be a number of words, 1 or more"):
+            model("a b", split_size=size)
+
+
+@pytest.mark.parametrize("memory", [5, [], {"cache": 5}, {"cache": [5]}, {"cache": "abc"}])
+def test_a_memory_that_is_none_is_told_with_an_example(models: Path, memory: Any) -> None:
+    with pytest.raises(OptionError, match=r"param_dict.* is .*param_dict = \{\"cache\": \[\]\}"):
+        opened("CT_Transformer_VadRealtime", models / "live")("a b", param_dict=memory)
+    if not isinstance(memory, dict):
+        with pytest.raises(OptionError, match="keep a dict for each stream"):
+            opened("Fsmn_vad_online", models / "vad")(SPEECH, memory)
+
+
+def test_the_options_of_a_call_that_have_no_effect_are_told_with_the_nearest(
+    models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened("SeacoParaformer", models / "SeacoParaformer")(SPEECH, hotword="好")
+    opened("SenseVoiceSmall", models / "sense", batch_sise=2)(SPEECH, lang="zh")
+
+    assert "'hotword' has no effect here. Did you mean 'hotwords'?" in caplog.text
+    assert "'batch_sise' has no effect here. Did you mean 'batch_size'?" in caplog.text
+    assert "'lang' has no effect here. Did you mean 'language'?" in caplog.text
+
+
+@pytest.mark.parametrize("given", [{"language": 5}, {"textnorm": [5]}, {"use_itn": "yes"}])
+def test_options_of_sense_voice_that_cannot_be_are_named(models: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(given))} is "):
+        opened("SenseVoiceSmall", models / "sense")(SPEECH, **given)
