@@ -34,7 +34,7 @@ FENCES = {"python", "sh", "console", "text", "mermaid"}
 STAND_INS = {"paraformer-zh": "bundled-paraformer-words-en", "fsmn-vad": "bundled-fsmn-vad-small"}
 SECTIONS = (
     *("train_conf", "dataset_conf", "optim_conf", "scheduler_conf", "encoder_conf", "decoder_conf"),
-    *("lora_only", "lora_bias", "freeze_param", "excludes"),
+    *("lora_only", "lora_bias", "freeze_param", "excludes", "own", "remote_code", "trust_remote_code"),
 )
 """Of a recipe: what a shown command may change."""
 PROGRAMS = {

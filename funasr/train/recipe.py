@@ -98,6 +98,7 @@ SETTINGS = frozenset(
         "optim",
         "optim_conf",
         "output_dir",
+        "own",
         "predictor",
         "predictor_conf",
         "remote_code",
@@ -147,8 +148,9 @@ class Recipe:
     """Where that is None: .tar and .parquet files of which the lines are in memory, and mixed, at once."""
     feature_cache: Path | None
     """Where features are kept."""
-    train_list: Path
-    valid_list: Path
+    train_list: Path | None
+    """None, as that of validation, where training code makes its data."""
+    valid_list: Path | None
     init_param: Path | None
     """Weights to begin with; None for a network trained from scratch."""
     freeze: tuple[str, ...] = ()
@@ -198,9 +200,9 @@ class Recipe:
             augmentation=_augmentation(dataset, train.seed),
             data_split_num=_count(dataset, "data_split_num"),
             buffer_shards=_count(dataset, "buffer_shards") or BUFFER_SHARDS,
-            feature_cache=Path(str(dataset["feature_cache"])) if dataset.get("feature_cache") else None,
-            train_list=Path(str(raw["train_data_set_list"])),
-            valid_list=Path(str(raw["valid_data_set_list"])),
+            feature_cache=_path(dataset.get("feature_cache")),
+            train_list=_path(raw.get("train_data_set_list")),
+            valid_list=_path(raw.get("valid_data_set_list")),
             init_param=directory.weights,
             freeze=_names(raw.get("freeze_param")),
             excludes=_names(raw.get("excludes")),
@@ -253,6 +255,10 @@ def _count(dataset: Mapping[str, Any], name: str) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise OptionError(f"dataset_conf.{name}={value!r}: expected 1 or more")
     return value
+
+
+def _path(value: Any) -> Path | None:
+    return Path(str(value)) if value else None
 
 
 def _names(value: Any) -> tuple[str, ...]:

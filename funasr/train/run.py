@@ -24,12 +24,13 @@ from funasr.train.check import Report, check_manifest, manifest_paths
 from funasr.train.checkpoint import Progress
 from funasr.train.criteria import Parts, lesson_of
 from funasr.train.data import ExampleSource, Slices
+from funasr.train.distributed import Ranks
 from funasr.train.kinds import PUNCTUATED, SEGMENTS, SPEAKERS, SPEECH, kind_for
-from funasr.train.optim import build_optimizer, build_scheduler
+from funasr.train.optim import build_scheduler
 from funasr.train.output import write_settings
+from funasr.train.own import OwnTraining, Sources
 from funasr.train.recipe import Recipe
 from funasr.train.shards import is_shard
-from funasr.train.start import build_network
 from funasr.train.trainer import Trainer, seed_everything
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ def open_parts(directory: ModelDir) -> Parts:
 
 def check_data(recipe: Recipe, parts: Parts, *, open_sounds: bool = False) -> Data:
     """Judge every line of both lists; with `open_sounds` those of all slices, else those of the first."""
+    assert recipe.train_list is not None
+    assert recipe.valid_list is not None
     train = manifest_paths(recipe.train_list) if open_sounds else slices_of(recipe)[0]
     valid = manifest_paths(recipe.valid_list)
     return Data(
@@ -90,6 +93,7 @@ def slices_of(recipe: Recipe, epoch: int | None = None) -> list[list[Path]]:
 
     Of shards, `buffer_shards` are a group; which are together is drawn anew for each `epoch`.
     """
+    assert recipe.train_list is not None
     files = manifest_paths(recipe.train_list)
     shards = any(is_shard(file) for file in files)
     if recipe.data_split_num is not None:
@@ -104,35 +108,30 @@ def slices_of(recipe: Recipe, epoch: int | None = None) -> list[list[Path]]:
 
 def run(
     recipe: Recipe,
-    data: Data,
+    data: Data | None,
     parts: Parts,
     device: torch.device,
     *,
+    own: OwnTraining | None = None,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> Trainer:
     """Train to the end, or on from where an earlier run in the same output directory stopped.
 
-    `on_step` is told where the run stands, and how many batches its slice has, after each of them. Raises
-    InputError when one of the lists has nothing to learn from.
+    `data` is what the lists hold; None where `own` makes its data. `on_step` is told where the run stands,
+    and how many batches its slice has, after each of them. Raises InputError when one of the lists has
+    nothing to learn from.
     """
-    for given, report in ((recipe.train_list, data.train), (recipe.valid_list, data.valid)):
-        if not report.good:
-            raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
+    own = own or OwnTraining(recipe.directory.config)
+    if data is not None:
+        parts = _with_lists(recipe, data, parts)
     seed_everything(recipe.train.seed)
-    kind, config = kind_for(recipe.directory.model), parts.frontend.config
-    if kind is SPEAKERS:
-        parts = replace(parts, speakers=_speakers(recipe, parts, data))
-    if recipe.feature_cache is not None and kind in (SPEECH, SEGMENTS):
-        parts = replace(parts, cache=FeatureCache(recipe.feature_cache, parts.frontend))
-    network = build_network(recipe, parts.vocab_size, parts.frontend.output_size).to(device)
-    lesson = lesson_of(recipe.directory.model)
-    criterion = lesson.criterion(network, parts)
-    learners = [network]
+    sources = own.data(recipe, parts) or _listed(recipe, data, parts)
+    network = own.network(recipe, parts).to(device)
+    criterion = own.criterion(network, parts)
     if isinstance(criterion, nn.Module):
-        learners.append(criterion.to(device))
-    optimizer = build_optimizer(recipe.optim, [one for learner in learners for one in learner.parameters()])
-    row_seconds = {SPEECH: config.frame_shift * config.lfr_n / 1000, SPEAKERS: 0.01, PUNCTUATED: 0.0}
-    trainer = Trainer(
+        criterion = criterion.to(device)
+    optimizer = own.optimizer(recipe, network, criterion)
+    own.trainer = trainer = Trainer(
         network,
         criterion,
         optimizer,
@@ -141,13 +140,37 @@ def run(
         recipe.sampler,
         recipe.output,
         device=device,
-        row_seconds=row_seconds[SPEECH if kind is SEGMENTS else kind],
+        row_seconds=_row_seconds(recipe, parts),
+        on_validated=lambda progress: own.validated(),
         on_step=on_step,
     )
     if trainer.ranks.first:
         write_settings(recipe)
+    trainer.run(*sources)
+    own.finish()
+    return trainer
+
+
+def _with_lists(recipe: Recipe, data: Data, parts: Parts) -> Parts:
+    """The parts with what the lists tell."""
+    for given, report in ((recipe.train_list, data.train), (recipe.valid_list, data.valid)):
+        if not report.good:
+            raise InputError(f"{given} has nothing to learn from. " + ". ".join(report.summary()))
+    kind = kind_for(recipe.directory.model)
+    if kind is SPEAKERS:
+        return replace(parts, speakers=_speakers(recipe, parts, data))
+    if recipe.feature_cache is not None and kind in (SPEECH, SEGMENTS):
+        return replace(parts, cache=FeatureCache(recipe.feature_cache, parts.frontend))
+    return parts
+
+
+def _listed(recipe: Recipe, data: Data | None, parts: Parts) -> Sources:
+    """What the lists hold, as examples. What is augmented is not kept in a cache."""
+    assert data is not None  # there are lists wherever no code makes the data
+    train, valid = data.train.good, data.valid.good
+    lesson, first = lesson_of(recipe.directory.model), Ranks.current().first
     augmented = replace(parts, augmentation=recipe.augmentation)
-    if recipe.feature_cache is not None and not recipe.augmentation.idle and trainer.ranks.first:
+    if recipe.feature_cache is not None and not recipe.augmentation.idle and first:
         logger.info(
             "feature_cache: for validation only, as the sound of training examples differs in every epoch"
         )
@@ -155,16 +178,23 @@ def run(
 
     def load(epoch: int, number: int) -> ExampleSource:
         if count == 1:
-            return lesson.examples(data.train.good, augmented)
+            return lesson.examples(train, augmented)
         report = _check(recipe, parts, slices_of(recipe, epoch)[number])
         if not report.good:
             raise InputError(f"slice {number} has nothing to learn from. " + ". ".join(report.summary()))
-        if trainer.ranks.first:
+        if first:
             logger.info("slice %d of %d: %s", number, count, ". ".join(report.summary()))
         return lesson.examples(report.good, augmented)
 
-    trainer.run(Slices(count=count, load=load), lesson.examples(data.valid.good, parts))
-    return trainer
+    return Slices(count=count, load=load), lesson.examples(valid, parts)
+
+
+def _row_seconds(recipe: Recipe, parts: Parts) -> float:
+    """Sound in a row of features."""
+    kind, config = kind_for(recipe.directory.model), parts.frontend.config
+    if kind is PUNCTUATED:
+        return 0.0
+    return 0.01 if kind is SPEAKERS else config.frame_shift * config.lfr_n / 1000
 
 
 def _speakers(recipe: Recipe, parts: Parts, data: Data) -> dict[str, int]:
