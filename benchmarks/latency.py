@@ -1,12 +1,13 @@
 """Live recognition: the time of each call against upstream's, and how many streams one machine keeps up with.
 
-    python benchmarks/latency.py --models DIR --audio a.wav ... [--threads 2] [--calls 60] [--streams 1 4 16]
-        [--engine torch|onnx ...] [--quantize] [--bf16]
+    python benchmarks/latency.py --models DIR --audio a.wav ... [--threads 2] [--calls 60] [--turn 10]
+        [--streams 1 4 16] [--engine torch|onnx ...] [--quantize] [--bf16]
 
 DIR holds `paraformer-streaming-full`, random or released. The documented loop of `generate(input=chunk,
 cache=cache)`, 600 ms a call. FUNASR_REFERENCE_PYTHON names a Python with upstream installed; both programs
-live in processes of their own and take turns, call by call, on the same sound, so what disturbs the machine
-disturbs both. The texts of all calls are compared. Each `--engine` is a process of ours; onnx wants the
+live in processes of their own and take turns on the same sound, so what disturbs the machine disturbs both.
+A turn is `--turn` calls: one call each would leave nobody's weights in the processor's memory, as no live
+stream is heard. The texts of all calls are compared. Each `--engine` is a process of ours; onnx wants the
 graphs that funasr-export writes beside the weights. `--quantize` adds one with their integer weights,
 `--bf16` one in torch with bf16=True. Then streams stepped together, by the last of ours.
 """
@@ -119,12 +120,13 @@ class Side:
         raise SystemExit(f"{self.name} ended without an answer")
 
 
-def compare_calls(sides: Sequence[Side], calls: int) -> None:
-    """Every call on each side in turn; percentiles and their ratios."""
+def compare_calls(sides: Sequence[Side], calls: int, turn: int) -> None:
+    """All calls on each side, `turn` of them in a row; percentiles and their ratios."""
     answers: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
-    for call in range(WARM_UP + calls):
-        for side in sides if call % 2 else sides[::-1]:
-            answers[side.name].append(side.ask({"call": call}))
+    for start in range(0, WARM_UP + calls, turn):
+        for side in sides if start // turn % 2 else sides[::-1]:
+            for call in range(start, min(start + turn, WARM_UP + calls)):
+                answers[side.name].append(side.ask({"call": call}))
     tables = {}
     for name, given in answers.items():
         wall, processor = (
@@ -166,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", default="full", choices=["tiny", "full"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--calls", type=int, default=60)
+    parser.add_argument("--turn", type=int, default=10, help="calls in a row")
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 4, 16])
     parser.add_argument("--engine", nargs="*", default=["torch"], choices=["torch", "onnx"])
     parser.add_argument("--quantize", action="store_true", help="onnx with integer weights as well")
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "threads": options.threads,
         }
         sides = [Side(name, python, job) for name, python in programs.items()]
-        compare_calls(sides, options.calls)
+        compare_calls(sides, options.calls, options.turn)
         compare_streams(sides[len(names) - 1], options.streams, max(options.calls // 4, 5))
         for side in sides:
             side.close()
