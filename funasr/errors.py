@@ -61,6 +61,12 @@ class MissingDependencyError(FunASRError, ImportError):
         super().__init__(f"{purpose} needs the package {package!r}, which is not installed. Run: {command}")
 
 
+def install_extra(name: str) -> str:
+    """The command that adds an extra of pyproject.toml to an installed package, from a clone too: pip finds
+    what is installed, and fetches no other."""
+    return f'pip install "funasr[{name}]"'
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """`". Did you mean 'x'?"` for the closest of `choices`, or an empty string."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)

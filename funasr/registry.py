@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from funasr.errors import MissingDependencyError, ModelNotFoundError, did_you_mean
+from funasr.errors import MissingDependencyError, ModelNotFoundError, did_you_mean, install_extra
 
 Entry: TypeAlias = str | type[Any]
 """`"module:Class"`, or a class that a user registered."""
@@ -79,5 +79,5 @@ def resolve(target: str) -> Any:
         return getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name == "torch":
-            raise MissingDependencyError("torch", f"{attribute}", 'pip install "funasr[torch]"') from error
+            raise MissingDependencyError("torch", f"{attribute}", install_extra("torch")) from error
         raise

@@ -13,7 +13,7 @@ from funasr import hub, registry
 from funasr.aliases import ONNX, find_alias
 from funasr.auto.engine import open_network
 from funasr.auto.options import AutoModelOptions
-from funasr.auto.torch_network import has_torch
+from funasr.auto.torch_network import TORCH_COMMAND, has_torch
 from funasr.config import section
 from funasr.errors import OptionError
 from funasr.features.config import FrontendConfig
@@ -115,10 +115,11 @@ def _told_class(directory: ModelDir, name: str) -> ModelDir:
         return directory
     if repository.lacks:
         logger.warning(
-            "%s without torch is %s, which knows no %s; pip install 'funasr[torch]' for those",
+            "%s without torch is %s, which knows no %s; %s for those",
             name,
             repository.ms,
             repository.lacks,
+            TORCH_COMMAND,
         )
     return directory if directory.model in registry.MODELS else replace(directory, model=repository.model)
 

@@ -11,12 +11,12 @@ from funasr.auto.build import open_directory
 from funasr.auto.options import AutoModelOptions
 from funasr.auto.output_dir import nothing_left
 from funasr.auto.torch_network import has_torch, plain_network
-from funasr.errors import MissingDependencyError, OptionError, did_you_mean
+from funasr.errors import MissingDependencyError, OptionError, did_you_mean, install_extra
 
 if TYPE_CHECKING:
     from funasr.export.model import Exported, ExportOptions
 
-EXPORT_COMMAND = 'pip install "funasr[export]"'
+EXPORT_COMMAND = install_extra("export")
 INT8_NAMES = ("signed", "reduce_range", "lstm")
 NAMES = ("type", "quantize", "opset_version", "output_dir", "input")
 """Settings of an export; all others of a command are those of the model."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from funasr import registry
 from funasr.auto.options import LoadOptions
-from funasr.errors import FunASRError, MissingDependencyError, ModelFilesError, OptionError
+from funasr.errors import FunASRError, MissingDependencyError, ModelFilesError, OptionError, install_extra
 from funasr.modeldir import ModelDir
 
 logger = logging.getLogger(__name__)
 
-TORCH_COMMAND = 'pip install "funasr[torch]"'
+TORCH_COMMAND = install_extra("torch")
 
 
 def torch_network(directory: ModelDir, loading: LoadOptions, vocab_size: int, input_size: int) -> Any:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from funasr.arrays import Samples
-from funasr.errors import InputError, MissingDependencyError
+from funasr.errors import InputError, MissingDependencyError, install_extra
 
 PIECE_MS = 60
-COMMAND = 'pip install "funasr[live]"'
 PATIENCE_S = 1.0
 """How long the silence of a broken device is waited for before looking whether it is still there."""
 
@@ -99,7 +98,7 @@ def require_sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise MissingDependencyError("sounddevice", "the microphone", COMMAND) from error
+        raise MissingDependencyError("sounddevice", "the microphone", install_extra("live")) from error
     except OSError as error:  # on Linux it does not bring the library that it is made for
         raise MissingDependencyError(
             "libportaudio2",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, install_extra
 
 SUFFIX = "_quant"
 """model.onnx -> model_quant.onnx."""
@@ -42,7 +42,7 @@ def quantize_graph(
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("onnx", "Export", 'pip install "funasr[export]"') from error
+        raise MissingDependencyError("onnx", "Export", install_extra("export")) from error
     model: Any = onnx.load(str(source))
     _name_weights_once(model)
     # What says that onnxruntime's own preparation was done; without, it gives advice to all who log anything.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from funasr.errors import MissingDependencyError, OptionError, did_you_mean
+from funasr.errors import MissingDependencyError, OptionError, did_you_mean, install_extra
 from funasr.speakers.evidence import Spread, part
 
 Voices = NDArray[np.float32]
@@ -30,8 +30,6 @@ GROUP_ROWS = 30_000
 NEIGHBOURS = 0.022
 """Share of all windows that a window is connected with, but not fewer than 6."""
 FEWEST_NEIGHBOURS = 6
-
-COMMAND = 'pip install "funasr[speakers]"'
 
 _OPTIONS = {"count": "preset_spk_num", "min_count": "min_spk_num", "max_count": "max_spk_num"}
 """What callers know the fields by."""
@@ -228,4 +226,6 @@ def require_scikit_learn() -> None:
     try:
         import sklearn  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("scikit-learn", "telling speakers apart", COMMAND) from error
+        raise MissingDependencyError(
+            "scikit-learn", "telling speakers apart", install_extra("speakers")
+        ) from error

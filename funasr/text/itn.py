@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, install_extra
 from funasr.result import Transcript
 from funasr.text.respell import Change, respell
 
@@ -57,7 +57,7 @@ class NumberWriter:
             from wetext import Normalizer
         except ImportError as error:
             raise MissingDependencyError(
-                "wetext", "writing numbers as digits (use_itn, --itn)", "pip install 'funasr[itn]'"
+                "wetext", "writing numbers as digits (use_itn, --itn)", install_extra("itn")
             ) from error
         self._normalizers: dict[Language, Any] = {
             "zh": Normalizer(lang="zh", operator="itn"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from funasr.errors import InputError, MissingDependencyError, OptionError
+from funasr.errors import InputError, MissingDependencyError, OptionError, install_extra
 from funasr.result import Repair, Transcript
 from funasr.text.hotwords import HotwordReport
 from funasr.text.respell import Change, Respelling, respell
@@ -263,7 +263,7 @@ def _missing(package: str) -> MissingDependencyError:
     return MissingDependencyError(
         package,
         "finding hotwords by their sound (postprocess_hotwords; rules with => do without it)",
-        "pip install 'funasr[hotwords]'",
+        install_extra("hotwords"),
     )
 
 

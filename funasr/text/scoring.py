@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, install_extra
 
 Unit: TypeAlias = Literal["auto", "char", "word"]
 Operation: TypeAlias = Literal["equal", "substitute", "delete", "insert"]
@@ -150,7 +150,7 @@ def align(reference: Sequence[str], heard: Sequence[str]) -> tuple[Step, ...]:
     try:
         import jiwer
     except ImportError as error:
-        raise MissingDependencyError("jiwer", "counting errors", "pip install 'funasr[eval]'") from error
+        raise MissingDependencyError("jiwer", "counting errors", install_extra("eval")) from error
     if not reference or not heard:
         return (
             *(Step(operation="delete", reference=unit) for unit in reference),

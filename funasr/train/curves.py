@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, install_extra
 
 _LINE = re.compile(r"\b(train|val), rank: 0, .*?total step: (\d+), (.*)")
 _NUMBER = r"(-?[\d.]+(?:e[-+]?\d+)?|nan|inf)"
@@ -90,9 +90,7 @@ def draw(curves: Curves, path: Path) -> bool:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingDependencyError(
-            "matplotlib", "learning curves", "pip install 'funasr[train]'"
-        ) from error
+        raise MissingDependencyError("matplotlib", "learning curves", install_extra("train")) from error
     figure = Figure(figsize=(9, 8), layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever matplotlib is set to
     panels = figure.subplots(3, 1, sharex=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from funasr.errors import MissingDependencyError
+from funasr.errors import MissingDependencyError, install_extra
 from funasr.train.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _writer(folder: Path) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(folder))
-    raise MissingDependencyError("tensorboard", "train_conf.use_tensorboard", "pip install 'funasr[train]'")
+    raise MissingDependencyError("tensorboard", "train_conf.use_tensorboard", install_extra("train"))
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def test_threads_share_a_writer(writer: NumberWriter) -> None:
 def test_without_wetext_the_error_has_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wetext", None)
 
-    with pytest.raises(MissingDependencyError, match=r"pip install 'funasr\[itn\]'"):
+    with pytest.raises(MissingDependencyError, match=r'pip install "funasr\[itn\]"'):
         NumberWriter()
 
 

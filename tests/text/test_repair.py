@@ -154,7 +154,7 @@ def test_only_sounds_need_the_packages(package: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, package, None)
 
     assert repaired("错", "错=>对") == "对"
-    with pytest.raises(MissingDependencyError, match=r"pip install 'funasr\[hotwords\]'"):
+    with pytest.raises(MissingDependencyError, match=r'pip install "funasr\[hotwords\]"'):
         HotwordRepairer(parse_rules("张三"))
 
 

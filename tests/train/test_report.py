@@ -76,7 +76,7 @@ def test_without_matplotlib_there_is_a_report_all_the_same(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     text = write_report(tmp_path, NOTE, {"after": AFTER}).read_text()
 
-    assert "pip install 'funasr[train]'" in text
+    assert 'pip install "funasr[train]"' in text
     assert not (tmp_path / "curves.png").exists()
 
 
