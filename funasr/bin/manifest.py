@@ -5,18 +5,42 @@ Exit status: 0 all is well; 1 some lines were left out, the others are written; 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funasr.bin.output import use_any_letter
 from funasr.config import options, parse_overrides
 from funasr.errors import FunASRError, OptionError
 from funasr.train.manifest import Joined, join_lists, measured, split_records, write_records
 
 SHOWN = 20
 """Faults that are told one by one."""
+
+FILES = """\
+  ++scp_file_list='["wav.scp","text.txt"]'     two-column lists, "key value" in each line
+  ++data_type_list='["source","target"]'       what each of them holds: source is the sound, target its text;
+                                               text_language, emo_target, ... for models that read these
+"""
+TO_JSONL = f"""\
+settings:
+  ++jsonl_file_out=FILE                        where to
+{FILES}  ++workers=N                                  how many sounds are measured at once
+  ++measure_urls=false                         true: fetch sounds behind http(s) as well, to measure them
+What stands above for the lists is the default.
+
+example: scp2jsonl ++scp_file_list='["wav.scp","text.txt"]' ++jsonl_file_out=train.jsonl
+"""
+TO_SCP = f"""\
+settings:
+  ++jsonl_file_in=FILE                         what to read
+{FILES}What stands above for the lists is the default; files that are there are written anew.
+
+example: jsonl2scp ++jsonl_file_in=train.jsonl ++scp_file_list='["wav.scp","text.txt"]'
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +64,15 @@ class JsonlToScp:
 
 
 def scp2jsonl(argv: Sequence[str] | None = None) -> int:
-    """`scp2jsonl ++scp_file_list='["wav.scp","text.txt"]' ++data_type_list='["source","target"]'
-    ++jsonl_file_out=train.jsonl`"""
-    return _run("scp2jsonl", scp2jsonl.__doc__ or "", _to_jsonl, argv)
+    """Two-column lists -> the .jsonl that training reads."""
+    about = "Join two-column lists by their keys to the .jsonl that training reads."
+    return _run("scp2jsonl", about, TO_JSONL, _to_jsonl, argv)
 
 
 def jsonl2scp(argv: Sequence[str] | None = None) -> int:
-    """`jsonl2scp ++scp_file_list='["wav.scp","text.txt"]' ++data_type_list='["source","target"]'
-    ++jsonl_file_in=train.jsonl`"""
-    return _run("jsonl2scp", jsonl2scp.__doc__ or "", _to_scp, argv)
+    """The .jsonl that training reads -> two-column lists."""
+    about = "Part the .jsonl that training reads into two-column lists."
+    return _run("jsonl2scp", about, TO_SCP, _to_scp, argv)
 
 
 def _to_jsonl(given: Mapping[str, Any]) -> tuple[str, Joined]:
@@ -88,17 +112,32 @@ def _listed(value: Any, name: str) -> list[str]:
 
 
 def _run(
-    name: str, usage: str, work: Callable[[Mapping[str, Any]], tuple[str, Joined]], argv: Sequence[str] | None
+    name: str,
+    about: str,
+    settings: str,
+    work: Callable[[Mapping[str, Any]], tuple[str, Joined]],
+    argv: Sequence[str] | None,
 ) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(f"usage: {' '.join(usage.split()).strip('`')}")
-        return 0 if arguments else 2
+    parser = argparse.ArgumentParser(
+        prog=name,
+        allow_abbrev=False,
+        description=about,
+        epilog=settings,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("settings", nargs="*", metavar="++name=value")
+    known, rest = parser.parse_known_args(argv)
+    use_any_letter()
     try:
-        written, joined = work(parse_overrides(arguments))
+        if not (known.settings or rest):
+            raise OptionError(f"nothing to do. {settings[settings.index('example:') :].strip()}")
+        written, joined = work(parse_overrides([*known.settings, *rest]))
     except FunASRError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return 130
     for sentence in joined.left_out[:SHOWN]:
         print(f"{name}: {sentence}", file=sys.stderr)
     if len(joined.left_out) > SHOWN:

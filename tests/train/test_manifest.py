@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from funasr.bin.manifest import jsonl2scp, scp2jsonl
+from funasr.bin.manifest import JsonlToScp, ScpToJsonl, jsonl2scp, scp2jsonl
 from funasr.train.manifest import text_length
 
 
@@ -162,3 +164,24 @@ def test_lengths_of_texts_are_words_or_characters() -> None:
     assert text_length("machine learning") == 2
     assert text_length("甚至出现交易几乎停滞的情况") == 13
     assert text_length("") == 0
+
+
+@pytest.mark.parametrize("command", [scp2jsonl, jsonl2scp])
+def test_the_help_has_every_setting_and_an_example(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        command(["--help"])
+
+    said = capsys.readouterr().out
+    assert done.value.code == 0
+    settings = fields(ScpToJsonl if command is scp2jsonl else JsonlToScp)
+    assert [field.name for field in settings if f"++{field.name}=" not in said] == []
+    assert f"example: {command.__name__} ++" in said
+
+
+@pytest.mark.parametrize("command", [scp2jsonl, jsonl2scp])
+def test_nothing_to_do_is_one_line_with_an_example(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command([]) == 2
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"{command.__name__}: nothing to do. example: {command.__name__} ++")
+    assert said.count("\n") == 1
