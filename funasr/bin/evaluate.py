@@ -133,17 +133,16 @@ def show(result: Evaluation) -> None:
         table.add_row(name, percent(errors), *map(str, counts))
     for column in table.columns[1:]:
         column.justify = "right"
-    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
-    console.print(table)
+    Console(width=None if sys.stdout.isatty() else 100, highlight=False).print(table)
     right = result.summary()["utterances_right"]
-    console.print(
+    print(
         f"{len(result.scored)} utterances, {right} without error, {len(result.failed)} could not be used; "
         f"{result.audio_s:.1f} s of sound in {result.processing_s:.2f} s"
         + (f" (RTF {result.rtf:.4f})" if result.rtf is not None else "")
     )
     worst = [f"{said or '-'} > {heard or '-'} ({times})" for said, heard, times in result.confusions(5)]
     if worst:
-        console.print("most frequent errors: " + ", ".join(worst), markup=False)
+        print("most frequent errors: " + ", ".join(worst))
 
 
 def percent(errors: Errors) -> str:

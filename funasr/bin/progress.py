@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from funasr.train.checkpoint import Progress
 
 Show = Callable[["Progress", int], None]
@@ -34,7 +36,7 @@ def progress_of_training(*, enabled: bool = True) -> Iterator[Show | None]:
         TimeRemainingColumn(),
     )
     console = Console()
-    with Bar(*columns, console=console, transient=True) as bar, _log_above():
+    with Bar(*columns, console=console, transient=True) as bar, _log_above(console):
         task = bar.add_task("", total=None, epoch="1", speed="", best="")
         began, first = time.perf_counter(), None
 
@@ -55,15 +57,32 @@ def progress_of_training(*, enabled: bool = True) -> Iterator[Show | None]:
         yield show
 
 
+class _Above:
+    """A stream that writes above what a console draws. Lines stay whole, however wide: only the terminal
+    breaks them, so that what is copied or recorded from it has one record a line."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(text), end="", soft_wrap=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
 @contextmanager
-def _log_above() -> Iterator[None]:
-    """Handlers that hold the terminal write to sys.stdout, which rich guards while it draws."""
+def _log_above(console: Console) -> Iterator[None]:
+    """Handlers that hold the terminal write above what is drawn on it."""
+    above: Any = _Above(console)
     moved = [
         handler
         for handler in logging.getLogger().handlers
         if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.__stdout__, sys.__stderr__)
     ]
-    before = [handler.setStream(sys.stdout) for handler in moved]
+    before = [handler.setStream(above) for handler in moved]
     try:
         yield
     finally:

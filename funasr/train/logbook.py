@@ -205,7 +205,8 @@ def _writer(folder: Path) -> SummaryWriter:
 def written_to(output: Path, rank: int) -> Iterator[None]:
     """What the package logs also goes to `log.txt`, of other ranks to `log.rank1.txt`, until the block ends.
 
-    A shell that sends the output of the command to that very file already has it there.
+    A shell that sends the output of the command to that very file already has it there. Whatever level the
+    host set for its own handlers: they see what they saw before.
     """
     path = output / (f"log.rank{rank}.txt" if rank else LOG_FILE)
     output.mkdir(parents=True, exist_ok=True)
@@ -216,11 +217,33 @@ def written_to(output: Path, rank: int) -> Iterator[None]:
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
     package = logging.getLogger("funasr")
     package.addHandler(handler)
+    level, wanted = package.level, package.getEffectiveLevel()
+    host = _Host(package.parent, wanted)
+    if wanted > logging.INFO and package.propagate:
+        package.setLevel(logging.INFO)
+        package.propagate = False
+        package.addHandler(host)
     try:
         yield
     finally:
+        if host in package.handlers:
+            package.removeHandler(host)
+            package.propagate = True
+            package.setLevel(level)
         package.removeHandler(handler)
         handler.close()
+
+
+class _Host(logging.Handler):
+    """Hands on to the loggers above what they want of it."""
+
+    def __init__(self, above: logging.Logger | None, level: int) -> None:
+        super().__init__(level)
+        self._above = above
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._above is not None:
+            self._above.callHandlers(record)
 
 
 def _is_a_stream(path: Path) -> bool:
