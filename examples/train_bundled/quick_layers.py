@@ -1,8 +1,7 @@
 """Stand-ins that compute what the network's own layers compute in training, in a fraction of the CPU time.
 
-On one core of the machine this was tuned on, forward and backward of a batch of 64 x 45 rows: dropout of the
-hidden layer 19 -> 3 ms, a depthwise convolution 11 -> 4 ms, the timestamp head's LSTM 1400 -> 310 ms. Nothing
-here has parameters of its own.
+On one core of the machine this was tuned on, forward and backward of a batch of 64 x 45 rows: the timestamp
+head's LSTM 1400 -> 310 ms. Nothing here has parameters of its own.
 """
 
 from __future__ import annotations
@@ -14,52 +13,7 @@ from torch import Tensor, nn
 
 from funasr.nn.cif import CifPredictorV3
 from funasr.nn.layers import Padding, frame_mask
-from funasr.nn.sanm import FsmnBlock, SanmAttention, split_heads
-
-_POOL_SIZE = 1 << 24
-
-
-class PooledDropout(nn.Module):
-    """Dropout with masks cut at random places out of one long precomputed mask."""
-
-    def __init__(self, rate: float, pool: Tensor) -> None:
-        super().__init__()
-        self.rate, self._pool = rate, pool
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = x.numel()
-        if not self.training or size >= len(self._pool):
-            return nn.functional.dropout(x, self.rate, self.training)
-        start = int(torch.randint(len(self._pool) - size, ()))
-        return x * self._pool[start : start + size].view_as(x)
-
-
-def use_pooled_dropout(model: nn.Module, dtype: torch.dtype, seed: int) -> None:
-    """Replace every nn.Dropout of the model; the names in its state_dict stay as they are."""
-    pools: dict[float, Tensor] = {}
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Dropout) and child.p > 0:
-                if child.p not in pools:
-                    noise = torch.rand(_POOL_SIZE, generator=torch.Generator().manual_seed(seed))
-                    pools[child.p] = ((noise >= child.p) / (1 - child.p)).to(dtype)
-                setattr(parent, name, PooledDropout(child.p, pools[child.p]))
-
-
-class _FlatFsmnBlock(FsmnBlock):
-    """The same convolution as one over a picture of one row, in float32: torch has a faster way for those."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            weight = self.weight.unsqueeze(2)
-            return nn.functional.conv2d(x.float().unsqueeze(2), weight, groups=self.groups).squeeze(2)
-
-
-def use_flat_convolutions(model: nn.Module) -> None:
-    """Swap the class, not the module: parameters and names stay."""
-    for module in model.modules():
-        if type(module) is FsmnBlock:
-            module.__class__ = _FlatFsmnBlock
+from funasr.nn.sanm import SanmAttention, split_heads
 
 
 class _PlainAttention(SanmAttention):

@@ -160,7 +160,7 @@ def synthesize(jobs: Sequence[Job], threads: int = 4) -> list[Clip]:
 
 def _run(job: Job, path: Path) -> bool:
     argv = [part.replace("{out}", str(path)) for part in job.argv]
-    finished = subprocess.run(argv, capture_output=True, timeout=60, check=False)
+    finished = subprocess.run(argv, capture_output=True, timeout=600, check=False)
     return finished.returncode == 0 and path.is_file() and path.stat().st_size > 2000
 
 

@@ -85,7 +85,7 @@ def test_its_card_names_sources_licences_figures_and_the_commands(folder: Path) 
     card = (folder / "README.md").read_text(encoding="utf-8")
 
     for fact in (
-        "train_punc.py",
+        "--config-name punctuation",
         "punctuation_accuracy.py",
         "CC BY-SA 4.0",
         "Apache-2.0",

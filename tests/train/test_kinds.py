@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,6 @@ from funasr.train.kinds import PUNCTUATED, SEGMENTS, SPEAKERS, Kind
 from funasr.train.marks import MarkExamples, cut, read_marks
 from funasr.train.speakers import SpeakerExamples
 from funasr.train.utterance import Utterance
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "examples" / "train_bundled"))
 
 SOUND = {"source": "a.wav", "source_len": 100}
 
@@ -131,15 +127,3 @@ def test_pieces_of_a_pair_are_of_one_speaker_and_of_other_recordings(tmp_path: P
     assert not np.allclose(first.features[:40], first.features[40:])
     assert (first.target.tolist(), unknown.target.tolist()) == ([0], [-1])
     np.testing.assert_array_equal(source.load(3, 0).features, source.load(3, 0).features)
-
-
-def test_runs_of_speech_become_segments_whose_frames_are_these() -> None:
-    from vad_lists import segments
-
-    silence = np.array([1, 0.1, 0.1, 0.9, 0.0], np.float32)
-
-    found = segments(silence)
-
-    assert found == [[20, 40], [50, 60]]
-    frames = labels([(start, end) for start, end in found], 5, FrontendConfig())
-    assert frames.tolist() == [0, 1, 1, 0, 1]

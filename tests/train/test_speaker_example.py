@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from funasr.config import load_yaml
 from funasr.features.config import FrontendConfig
 from funasr.features.fbank import Fbank
 from funasr.models.campplus.config import CampplusConfig
@@ -27,7 +28,8 @@ NAMES = (
     "quick_campplus",
     "speaker_spread",
     "muon",
-    "train_speakers",
+    "bundle",
+    "speakers",
 )
 RATE = 16000
 
@@ -95,10 +97,10 @@ def test_an_example_is_two_pieces_of_one_speaker_each_less_its_mean(example: Sim
 
 
 def test_every_batch_of_every_lesson_is_full(example: SimpleNamespace) -> None:
-    trainer = example.train_speakers
-    for lesson in trainer.LESSONS.values():
+    dataset = load_yaml(EXAMPLE / "speakers.yaml")["dataset_conf"]
+    for lesson in example.speakers.LESSONS.values():
         lengths = np.full(lesson.pairs * 4, 2 * lesson.frames, dtype=np.int64)
-        config = SamplerConfig(batch_size=trainer.BATCH_FRAMES, sort_size=1_000_000)
+        config = SamplerConfig(batch_size=dataset["batch_size"], sort_size=dataset["sort_size"])
 
         assert [len(batch) for batch in plan_epoch(lengths, config, epoch=0)] == [lesson.pairs] * 4
 

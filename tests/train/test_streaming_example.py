@@ -1,4 +1,4 @@
-"""The parts of examples/train_bundled/train_streaming.py that are easy to get subtly wrong."""
+"""The parts of examples/train_bundled/streaming.py that are easy to get subtly wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from funasr.config import load_yaml
 from funasr.models.paraformer.chunks import ChunkLayout, encode
 from funasr.models.paraformer.network import Paraformer
 from funasr.models.paraformer.online import ParaformerStreaming
@@ -24,9 +25,11 @@ NAMES = (
     "words_synth",
     "words_augment",
     "words_loss",
-    "train_asr",
+    "words_dev",
+    "bundle",
+    "words",
     "streaming_loss",
-    "train_streaming",
+    "streaming",
 )
 
 
@@ -46,7 +49,7 @@ def example() -> Iterator[SimpleNamespace]:
 def model(example: SimpleNamespace) -> ParaformerStreaming:
     """Random, with a predictor that fires about once in four frames."""
     torch.manual_seed(0)
-    config = example.train_streaming.official_config()
+    config = load_yaml(EXAMPLE / "streaming.yaml")
     network = ParaformerStreaming.from_official(config, len(example.words_data.TOKENS), 560).eval()
     torch.nn.init.constant_(network.predictor.cif_output.bias, -1.1)
     return network
@@ -142,7 +145,7 @@ def test_the_offline_weights_fit_and_the_decoder_s_memory_looks_back(
 ) -> None:
     from funasr.nn.weights import read_checkpoint
 
-    offline = read_checkpoint(example.train_streaming.START / "model.pt")
+    offline = read_checkpoint(example.streaming.START / "model.pt")
 
     taken = example.streaming_loss.state_of_offline(offline, model)
 
@@ -161,7 +164,7 @@ def test_made_up_streams_begin_and_end_with_silence_of_any_length(example: Simpl
         data.Clip(samples=sound, token=token, speaker="a", source="asr/x", start=1000, end=7000)
         for token in range(3, data.UNKNOWN + 1)
     ]
-    maker = example.train_streaming.Streamer(clips[:-1], clips[-1:], [], [], example.train_streaming.USUAL)
+    maker = example.streaming.Streamer(clips[:-1], clips[-1:], [], [], example.streaming.USUAL)
 
     plans = [maker.plan(np.random.default_rng(seed)) for seed in range(300)]
 

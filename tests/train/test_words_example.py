@@ -10,10 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from funasr.nn.cif import CifPredictorConfig, CifPredictorV3
-from funasr.nn.sanm import FsmnBlock
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "train_bundled"
 NAMES = ("words_data", "words_augment", "words_loss", "quick_layers")
@@ -86,32 +84,6 @@ def test_the_quick_timestamp_head_is_the_slow_one(example: SimpleNamespace) -> N
     quick = example.quick_layers.fine_weights(predictor, memory, lengths)
 
     torch.testing.assert_close(quick, predictor.fine_weights(memory, lengths), atol=1e-6, rtol=1e-5)
-
-
-def test_the_flat_convolution_is_the_plain_one(example: SimpleNamespace) -> None:
-    torch.manual_seed(0)
-    block = nn.Sequential(FsmnBlock(6, 5, 0))
-    x = torch.randn(2, 9, 6)
-    plain = block[0].remember(x, None)
-
-    example.quick_layers.use_flat_convolutions(block)
-
-    torch.testing.assert_close(block[0].remember(x, None), plain)
-
-
-def test_pooled_dropout_keeps_names_and_the_mean(example: SimpleNamespace) -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.25))
-    names = list(model.state_dict())
-
-    example.quick_layers.use_pooled_dropout(model, torch.float32, seed=3)
-
-    assert list(model.state_dict()) == names
-    ones = torch.ones(100_000)
-    dropped = model[1](ones)
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
-    model.eval()
-    assert torch.equal(model[1](ones), ones)
 
 
 def test_nobody_is_in_two_parts_and_the_shares_are_as_said(example: SimpleNamespace) -> None:
