@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from funasr.config import section
-from funasr.errors import InputError, ModelFilesError
+from funasr.errors import InputError, ModelFilesError, OptionError
 from funasr.features.frontend import WavFrontend
 from funasr.modeldir import ModelDir
 from funasr.stages.assembly import build_frontend, build_tokenizer
@@ -166,7 +166,10 @@ def _with_lists(recipe: Recipe, data: Data, parts: Parts) -> Parts:
 
 def _listed(recipe: Recipe, data: Data | None, parts: Parts) -> Sources:
     """What the lists hold, as examples. What is augmented is not kept in a cache."""
-    assert data is not None  # there are lists wherever no code makes the data
+    if data is None:
+        raise OptionError(
+            "the data() of remote_code gave nothing: it gives two sources, to learn and to validate"
+        )
     train, valid = data.train.good, data.valid.good
     lesson, first = lesson_of(recipe.directory.model), Ranks.current().first
     augmented = replace(parts, augmentation=recipe.augmentation)

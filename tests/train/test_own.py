@@ -216,6 +216,12 @@ def test_a_mistake_is_one_line_and_status_2(
     assert not Path("out").exists()
 
 
+def test_data_that_is_none_is_told(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert own(TONES.replace("return Tones(self", "if False: return Tones(self")) == 2
+
+    assert "data() of remote_code gave nothing" in capsys.readouterr().err
+
+
 def test_code_by_the_name_of_another_module_is_refused(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
