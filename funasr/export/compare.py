@@ -80,7 +80,7 @@ def _difference(graph: Graph, call: Call) -> float:
     largest = 0.0
     for name, tensor in zip(graph.outputs, wanted, strict=True):
         expected, got = tensor.numpy(), call.outputs[name]
-        if name in graph.stepped:
+        if name in graph.stepped or (expected.size == 0 and got.shape == _with_a_row(expected.shape)):
             continue
         if got.shape != expected.shape:
             raise ExportError(
@@ -92,3 +92,8 @@ def _difference(graph: Graph, call: Call) -> float:
             distance = np.abs(got.astype(np.float64) - expected)
             largest = max(largest, float(np.where(np.isnan(distance), np.inf, distance).max()))
     return largest
+
+
+def _with_a_row(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Where there is nothing to say graphs say one row, which nobody reads (`funasr.nn.layers.longest`)."""
+    return tuple(max(size, 1) for size in shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -35,6 +37,9 @@ from funasr.stages.vad import SpeechDetector
 SAMPLES = Path(__file__).parent.parent / "bundled" / "samples"
 """Short recordings that come with the package; text.txt has what is said in each."""
 
+_SUFFIX = re.compile(r"\.\w{1,5}")
+"""Of a file; behind the last full stop of a text there is more, or nothing."""
+
 Heard = list[Hashable] | NDArray[np.float32]
 """Things in order, or voices (N, E)."""
 
@@ -62,9 +67,10 @@ class Material:
         texts: list[str] = []
         for one in given:
             path = Path(one)
-            if isinstance(one, str) and not path.suffix and not path.exists():
+            # Of the operating system, for which a long text is no path: pathlib raises.
+            if isinstance(one, str) and not os.path.exists(one) and not _SUFFIX.fullmatch(path.suffix):
                 texts.append(one)
-            elif not path.is_file():
+            elif not os.path.isfile(one):
                 raise InputError(f"no file {str(one)!r} to try the model out on")
             elif path.suffix == ".txt":
                 texts += path.read_text(encoding="utf-8").split("\n")

@@ -33,7 +33,9 @@ class AcousticGraph(nn.Module):
         network = self.network
         encoded = network.encode(speech, speech_lengths.long())
         predicted = network.predictor(encoded.memory, encoded.lengths)
-        if isinstance(network, SeacoParaformer | ContextualParaformer):
+        if not torch.onnx.is_in_onnx_export() and predicted.embeds.shape[1] == 0:
+            logits = network.decoder.logits(predicted.embeds)  # of nothing; a graph has a row at least
+        elif isinstance(network, SeacoParaformer | ContextualParaformer):
             vectors, prior, scale = hotwords
             phrases = Phrases(vectors, prior + torch.zeros_like(vectors[..., 0]))
             logits = network.score_with(phrases, predicted, encoded, scale)
