@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from funasr.errors import ModelFilesError, ModelNotFoundError, did_you_mean
+from funasr.fingerprint import KEY, fingerprint
 from funasr.modeldir import ModelDir
 from funasr_onnx.session import OnnxSession
 
@@ -38,6 +39,8 @@ class Graphs:
     """Files with integer weights, `<name>_quant.onnx`."""
     device_id: str | int = "-1"
     intra_op_num_threads: int = 4
+    weights: Path | None = None
+    """The weight file beside the graphs, where there is one: a graph that was made of others is not run."""
     session: Callable[..., OnnxSession] = OnnxSession
     """What opens a file; takes what OnnxSession does."""
 
@@ -53,15 +56,26 @@ class Graphs:
     def open(self, *names: str, further: Sequence[str] = ()) -> OnnxSession:
         """The first of these graphs that is there, with `further` outputs of it where it has them.
 
-        Raises ModelFilesError, which says how to make it.
+        Raises ModelFilesError, which says how to make it; also where it was made of other weights than those
+        beside it. Graphs of other exporters do not say what they were made of, and are run.
         """
         found = self.file(*names)
         if found is None:
-            command = f"funasr-export ++model={self.path}" + " ++quantize=true" * self.quantize
-            raise ModelFilesError(f"{self.path} has no {names[0]}{self._suffix}. To make it: {command}")
+            raise ModelFilesError(f"{self.path} has no {names[0]}{self._suffix}. To make it: {self._command}")
         threads = self.intra_op_num_threads
         asked = {"further": further} if further else {}
-        return self.session(found, device_id=self.device_id, intra_op_num_threads=threads, **asked)
+        session = self.session(found, device_id=self.device_id, intra_op_num_threads=threads, **asked)
+        made_of = session.metadata.get(KEY)
+        if made_of and self.weights is not None and made_of != fingerprint(self.weights):
+            raise ModelFilesError(
+                f"{found} was made of other weights than those of {self.weights.name} now. "
+                f"To make it again: {self._command}"
+            )
+        return session
+
+    @property
+    def _command(self) -> str:
+        return f"funasr-export ++model={self.path}" + " ++quantize=true" * self.quantize
 
 
 def load_network(model: ModelDir, graphs: Graphs) -> Any:
@@ -73,4 +87,5 @@ def load_network(model: ModelDir, graphs: Graphs) -> Any:
             f"It has {', '.join(sorted(NETWORKS))}."
         )
     module, _, attribute = NETWORKS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute).of(model, graphs)
+    beside = replace(graphs, weights=model.weights)
+    return getattr(importlib.import_module(module), attribute).of(model, beside)

@@ -62,6 +62,8 @@ class OnnxSession:
             one.name: list(one.shape) for one in self._session.get_outputs()
         }
         self.output_names: tuple[str, ...] = tuple(self.output_shapes)
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+        """Texts that travel in the file."""
 
     def run(
         self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
-    {"errors", "values", "config", "result", "arrays", "aliases", "download"},
+    {"errors", "values", "config", "result", "arrays", "aliases", "download", "fingerprint"},
     {"audio", "features", "text", "decode", "vad", "speakers", "hub", "modeldir", "registry"},
     {"stages", "pipeline", "register", "utils"},
     {"nn", "models", "funasr_onnx"},

@@ -17,6 +17,7 @@ from funasr.export.metadata import metadata
 from funasr.export.onnx import OPSET, network_graphs, write_graph
 from funasr.export.quantize import SUFFIX, Int8Options, quantize_graph
 from funasr.export.trials import Heard, Material, agreement, trial_of
+from funasr.fingerprint import KEY, fingerprint
 from funasr.modeldir import SETTINGS_NAMES, ModelDir
 from funasr.nn.graph import Graph
 from funasr.stages.assembly import OpenNetwork
@@ -100,9 +101,10 @@ def export_model(
             return opened[-1]
 
         stage = trial.build(directory, opening)
-        extra = metadata(directory)
+        made_of = {KEY: fingerprint(weights)}
+        extra = {"model": metadata(directory)}
         graphs = [
-            replace(one, metadata={**one.metadata, **extra}) if one.name == "model" else one
+            replace(one, metadata={**one.metadata, **extra.get(one.name, {}), **made_of})
             for one in network_graphs(opened[0])
         ]
         files = []

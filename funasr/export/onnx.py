@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,15 @@ def write_graph(graph: Graph, folder: Path, *, opset: int = OPSET) -> Path:
             opset_version=opset,
             dynamo=False,
         )
-    if graph.optional or graph.further or graph.metadata:
+    if graph.optional or graph.further:
         _complete(graph, path)
+    if graph.metadata:
+        _append_metadata(graph.metadata, path)
     return path
 
 
 def _complete(graph: Graph, path: Path) -> None:
-    """What torch's exporter cannot do: defaults of optional inputs, outputs that are not listed, metadata."""
+    """What torch's exporter cannot do: defaults of optional inputs, outputs that are not listed."""
     import onnx
     from onnx import numpy_helper
 
@@ -72,7 +75,15 @@ def _complete(graph: Graph, path: Path) -> None:
             model.graph.initializer.append(numpy_helper.from_array(tensor.numpy(), name))
     for output in [one for one in model.graph.output if one.name in graph.further]:
         model.graph.output.remove(output)
-    for key, value in graph.metadata.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
     onnx.save(model, str(path))
+
+
+def _append_metadata(texts: Mapping[str, str], path: Path) -> None:
+    """Two messages one behind the other are one, in protocol buffers: the weights are not read for it."""
+    import onnx
+
+    model: Any = onnx.ModelProto()
+    for key, value in texts.items():
+        model.metadata_props.add(key=key, value=value)
+    with path.open("ab") as file:
+        file.write(model.SerializeToString())
