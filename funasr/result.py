@@ -28,8 +28,16 @@ class Token:
     """The blank that the model wrote before the word, if it did; of verbatim transcripts alone."""
     spoken: tuple[str, ...] = ()
     """The words that were heard, where `text` is another way to write them: 100 for 一 百."""
+    beside: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """Words that were heard before and behind it, and that a rule of the user leaves out."""
     speaker: int | str | None = None
     channel: int | None = None
+
+    @property
+    def heard(self) -> tuple[str, ...]:
+        """What was heard here, as it was heard."""
+        before, behind = self.beside
+        return (*before, *(self.spoken or (self.text,)), *behind)
 
     def shifted(self, ms: int) -> Token:
         """The same word that much later; without times it stays as it is."""
@@ -170,7 +178,7 @@ class Transcript:
         return text + "".join(tag.text for tag in waiting)
 
     def _raw_text_of(self, first: int, stop: int) -> str:
-        words = [word for token in self.tokens[first:stop] for word in token.spoken or (token.text,)]
+        words = [word for token in self.tokens[first:stop] for word in token.heard]
         return " ".join(words) if self.spaced else join_words((word, "") for word in words)
 
     def _by_segment(self, text_of: Callable[[int, int], str]) -> str:

@@ -172,6 +172,7 @@ class AutoModel:
         reporter = None
         if options.return_hotword_report and recognizer is not None:
             reporter = HotwordReporter(recognizer, options)
+            options = replace(options, hotword=reporter.given)
         speakers = self._spk is not None and options.return_spk_res
         with progress_bar(enabled=not options.disable_pbar) as bar:
             results = self._recognize(self._items(input, options), options, bar)

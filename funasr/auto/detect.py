@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
         stream = cache[STREAM_KEY] = detector.stream(chosen, chunk_ms=size)
     if not isinstance(stream, DetectorStream):
         raise InputError("cache belongs to another model; begin every stream with cache={}")
+    _require_same(stream.state, detector, options)
     with all_or_nothing(stream):
         events = stream.accept(piece_of_sound(input, detector.fs, options.fs))
         if options.is_final:
@@ -109,6 +111,22 @@ def feed(detector: Detector, input: Any, options: CallOptions) -> dict[str, Any]
     if options.is_final:
         cache.clear()
     return {"key": str(options.key or "stream"), "value": stream_pairs(events)}
+
+
+def _require_same(state: Any, detector: Detector, options: CallOptions) -> None:
+    """Raises OptionError for options that a stream did not begin with."""
+    began, now = getattr(state, "options", None), detector.options.override(options.vad)
+    pairs = {}
+    if began is not None and began != now:
+        pairs = {field.name: (getattr(began, field.name), getattr(now, field.name)) for field in fields(now)}
+    if options.chunk_size is not None and getattr(state, "chunk_ms", None) is not None:
+        pairs["chunk_size"] = (state.chunk_ms, int(options.chunk_size))
+    for name, (before, after) in pairs.items():
+        if before != after:
+            raise OptionError(
+                f"{name} is {after!r}, and this stream began with {before!r}: options of a stream stay the "
+                "same until is_final=True"
+            )
 
 
 def piece_of_sound(input: Any, rate: int, source_rate: int | None) -> Samples:

@@ -10,7 +10,7 @@ from funasr.auto.options import CallOptions
 from funasr.pipeline.offline import Recognizer
 from funasr.result import Transcript
 from funasr.stages.paraformer import ParaformerRecognizer
-from funasr.text.hotwords import HotwordReport, parse_hotwords
+from funasr.text.hotwords import HotwordReport, encode_hotwords, parse_hotwords
 from funasr.text.itn import NumberWriter
 from funasr.text.repair import HotwordRepairer, RepairRules, hotword_report, parse_rules
 
@@ -70,13 +70,16 @@ class HotwordReporter:
 
     def __init__(self, recognizer: Recognizer, options: CallOptions) -> None:
         given = options.hotword if options.hotword is not None else options.hotwords
+        self.given = None if given is None else list(parse_hotwords(given))
+        """Read once: what is behind a URL may take its time, and change."""
         self._encoded: tuple[HotwordReport, ...] = ()
         phrases: list[str] = []
-        if given is not None:
+        if self.given is not None:
             if isinstance(recognizer, ParaformerRecognizer) and recognizer.network.accepts_hotwords:
-                _, self._encoded = recognizer.hotwords(given)
+                # What cannot be spelt is told of where the hotwords are used.
+                self._encoded = encode_hotwords(self.given, recognizer.tokenizer).reports
             else:
-                phrases += [hotword.text for hotword in parse_hotwords(given)]
+                phrases += [hotword.text for hotword in self.given]
         rules = repair_rules(options)
         self._phrases = (*phrases, *rules.targets, *filter(None, rules.explicit.values()))
 

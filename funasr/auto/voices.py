@@ -97,8 +97,9 @@ def speaker_options(
         return None
     if not options.return_spk_res:
         return None
+    _require_possible(options)
     own = encoder.thresholds
-    given = {"merge_thr": own.merge_thr, "split_thr": own.split_thr, **cb_kwargs}
+    given: dict[str, Any] = {"merge_thr": own.merge_thr, "split_thr": own.split_thr, **cb_kwargs}
     for name, value in (
         ("count", options.preset_spk_num),
         ("min_count", options.min_spk_num),
@@ -106,6 +107,8 @@ def speaker_options(
     ):
         if value is not None:
             given[name] = value
+    if options.min_spk_num is not None and options.max_spk_num is None and "max_count" not in given:
+        given["max_count"] = max(options.min_spk_num, ClusterOptions().max_count)
     clusters = ClusterOptions.from_official(given)
     if not {"merge_thr", "split_thr"} & set(cb_kwargs):
         clusters = replace(clusters, spread=own.spread())
@@ -114,6 +117,21 @@ def speaker_options(
         enrolled=enrol(encoder, options),
         enrolled_thr=enrolled_threshold(encoder, options),
     )
+
+
+def _require_possible(options: CallOptions) -> None:
+    """Raises OptionError for a number of speakers that another option excludes."""
+    count, least, most = options.preset_spk_num, options.min_spk_num, options.max_spk_num
+    limit = None
+    if count is not None and least is not None and count < least:
+        limit = f"min_spk_num {least}"
+    if count is not None and most is not None and count > most:
+        limit = f"max_spk_num {most}"
+    if limit is not None:
+        raise OptionError(
+            f"preset_spk_num is {count} and {limit}: these exclude each other. Give preset_spk_num alone "
+            "where the number is known"
+        )
 
 
 def enrolled_threshold(encoder: SpeakerEncoder, options: CallOptions) -> float:

@@ -257,7 +257,7 @@ def _write_all(
                 "audio_duration_s": transcript.duration_ms / 1000,
                 "processing_s": round(time.perf_counter() - began, 3),
             }
-            if any(token.spoken for token in transcript.tokens):
+            if any(token.heard != (token.text,) for token in transcript.tokens):
                 about["raw_text"] = transcript.raw_text
             if transcript.repairs:
                 about["postprocess_hotword_matches"] = matches(transcript)

@@ -61,6 +61,7 @@ def respell(transcript: Transcript, find: Find) -> tuple[Transcript, tuple[Respe
     """Reads tokens and segments; writes new tokens in place of those that `find` wants to be written anew.
 
     Where there are as many new words as old ones, each keeps its time; otherwise one word spans them all.
+    Words for which nothing is written are remembered by the word next to them (`Token.beside`).
     """
     made = [
         _respelling(stretch, change) for stretch in stretches(transcript) for change in find(stretch.text)
@@ -70,19 +71,37 @@ def respell(transcript: Transcript, find: Find) -> tuple[Transcript, tuple[Respe
     tokens: list[Token] = []
     places: list[int] = []  # of each old word among the new ones
     position = 0
+    borders = {segment.first_token for segment in transcript.segments}
+    gone: list[tuple[int, tuple[str, ...], bool]] = []  # place, words, whether it is the next word's to tell
     for first, stop, text in _by_words(made):
         places += range(len(tokens), len(tokens) + first - position)
         tokens += transcript.tokens[position:first]
         new = _written(transcript.tokens[first:stop], text)
         one_each = len(new) == stop - first
         places += [len(tokens) + (place if one_each else 0) for place in range(stop - first)]
+        if not new:
+            forward = first in borders or (bool(gone) and first == position and gone[-1][2])
+            gone.append((len(tokens), _heard(transcript.tokens[first:stop]), forward))
         tokens += new
         position = stop
     places += range(len(tokens), len(tokens) + len(transcript.tokens) - position)
     tokens += transcript.tokens[position:]
     places.append(len(tokens))
+    for place, words, forward in reversed(gone):
+        _remember(tokens, place, words, forward)
     segments = tuple(_moved(segment, places) for segment in transcript.segments)
     return replace(transcript, tokens=tuple(tokens), segments=segments), tuple(made)
+
+
+def _remember(tokens: list[Token], place: int, words: tuple[str, ...], forward: bool) -> None:
+    """Words that stood before `tokens[place]`, and are not written, are told by it or by the word before."""
+    if place < len(tokens) and (forward or place == 0):
+        before, behind = tokens[place].beside
+        tokens[place] = replace(tokens[place], beside=((*words, *before), behind))
+    elif place > 0:
+        before, behind = tokens[place - 1].beside
+        # Of several that are gone here the last came first.
+        tokens[place - 1] = replace(tokens[place - 1], beside=(before, (*words, *behind)))
 
 
 def stretches(transcript: Transcript) -> Iterator[Stretch]:
@@ -163,7 +182,7 @@ def _written(heard: Sequence[Token], text: str) -> list[Token]:
     words = _words(text)
     if len(words) == len(heard):
         return [
-            token if token.text == word else replace(token, text=word, spoken=_spoken([token]))
+            token if token.text == word else replace(token, text=word, spoken=token.spoken or (token.text,))
             for token, word in zip(heard, words, strict=True)
         ]
     if not text:
@@ -177,7 +196,8 @@ def _written(heard: Sequence[Token], text: str) -> list[Token]:
             mark=heard[-1].mark,
             confidence=min(confidences, default=None),
             ids=tuple(id_ for token in heard for id_ in token.ids),
-            spoken=_spoken(heard),
+            spoken=_heard(heard),
+            beside=((), ()),
         )
     ]
 
@@ -191,8 +211,8 @@ def _words(text: str) -> list[str]:
     return words
 
 
-def _spoken(tokens: Iterable[Token]) -> tuple[str, ...]:
-    return tuple(word for token in tokens for word in token.spoken or (token.text,))
+def _heard(tokens: Iterable[Token]) -> tuple[str, ...]:
+    return tuple(word for token in tokens for word in token.heard)
 
 
 def _moved(segment: Segment, places: Sequence[int]) -> Segment:

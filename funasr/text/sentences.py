@@ -48,7 +48,7 @@ class Sentence:
     @property
     def raw_text(self) -> str:
         """The words alone, as they were heard."""
-        heard = [Token(text=word) for token in self.tokens for word in token.spoken or (token.text,)]
+        heard = [Token(text=word) for token in self.tokens for word in token.heard]
         return _spaced(heard).strip()
 
     def to_dict(self, *, english: bool = False, raw_text: bool = False) -> dict[str, Any]:

@@ -85,6 +85,25 @@ def test_streaming_detection_reports_the_same_edges_and_empties_the_cache(detect
     assert cache == {}
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"max_end_silence_time": 300}, "max_end_silence_time is 300, and this stream began with 800"),
+        ({"chunk_size": 100}, "chunk_size is 100, and this stream began with 200"),
+    ],
+)
+def test_options_of_a_stream_stay_the_same(detector: AutoModel, changed: dict[str, Any], said: str) -> None:
+    cache: dict[str, Any] = {}
+    first, second = TWO_PHRASES[:3200], TWO_PHRASES[3200:6400]
+    detector.generate(input=first, cache=cache, chunk_size=200)
+
+    with pytest.raises(OptionError, match=said):
+        detector.generate(input=second, cache=cache, **{"chunk_size": 200, **changed})
+
+    assert detector.generate(input=second, cache=cache, chunk_size=200, is_final=True)
+    assert detector.generate(input=first, cache=cache, **{"chunk_size": 200, **changed})
+
+
 def test_a_streaming_chunk_may_be_bytes(detector: AutoModel) -> None:
     cache: dict[str, Any] = {}
     pcm = (TWO_PHRASES * 32767).astype("<i2").tobytes()

@@ -89,10 +89,14 @@ def test_a_repair_is_in_the_text_the_sentences_the_matches_and_the_report(model:
     assert report["applied"] == len(record["postprocess_hotword_matches"]) >= 1
 
 
-def test_the_report_says_what_the_vocabulary_can_spell(models: Path) -> None:
+def test_the_report_says_what_the_vocabulary_can_spell(
+    models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = AutoModel(model=str(models / "seaco"), device="cpu")
 
+    caplog.clear()
     [record] = model.generate(input=SOUND, hotword="一百 龘", return_hotword_report=True)
+    assert sum("cannot be spelt" in line for line in caplog.messages) == 1
 
     assert [(r["hotword"], r["encoded"]) for r in record["hotwords"]] == [("一百", True), ("龘", False)]
 

@@ -136,6 +136,10 @@ def test_a_known_number_of_speakers_is_kept(model: AutoModel) -> None:
     assert {sentence["spk"] for sentence in record["sentence_info"]} == {0}
 
 
+def test_a_least_number_above_the_usual_most_is_no_contradiction(model: AutoModel) -> None:
+    assert model.generate(input=TALK, min_spk_num=20)[0]["sentence_info"]
+
+
 def test_centres_are_given_in_the_order_of_speakers(model: AutoModel) -> None:
     [record] = model.generate(input=TALK, return_spk_center=True)
 
@@ -162,6 +166,8 @@ def test_enrolled_voices_give_their_names(model: AutoModel, tmp_path: Path) -> N
             "the voice of 'Ann' cannot be learnt: .*absent.wav",
         ),
         ({"preset_spk_num": 0}, OptionError, "preset_spk_num is 0; it must be"),
+        ({"preset_spk_num": 2, "min_spk_num": 3}, OptionError, "is 2 and min_spk_num 3: these exclude each"),
+        ({"preset_spk_num": 5, "max_spk_num": 4}, OptionError, "is 5 and max_spk_num 4: these exclude each"),
         ({"spk_mode": "default"}, OptionError, "spk_mode is 'default'"),
         ({"preset_spk_nun": 2}, OptionError, "Did you mean 'preset_spk_num'"),
     ],
