@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,7 +53,8 @@ def expand_input(
     - a path or URL of sound; bytes, an array, a tensor, a list of numbers, a file object: one item
     - a path or URL of a list (.scp, .txt, .text, .jsonl, .json): one item a line, see `read_list`
     - a list, tuple or iterator of those (lists within it are not opened): one item an element
-    - `data_type=("sound", "text")`: `data` is a pair of the forms above, read side by side
+    - `data_type=("sound", "text")`: `data` is a pair of the forms above, read side by side; the
+      lines of a list of texts begin with a key: that of a list of sounds, or the stem of a file
     - `data_type="text"`: strings that are not existing lists are texts
     - `data_type="fbank"`: an array (B, T, D), with `input_len` the number of frames in each row, or (T, D)
 
@@ -162,7 +164,9 @@ def _in_order_of(sounds: list[_Draft], texts: list[_Draft]) -> list[_Draft]:
 
     A list of texts may hold more keys than the list of sounds, as those of whole corpora do.
     """
-    if any(draft.name is None for draft in (*sounds, *texts)):
+    if any(sound.name is None for sound in sounds):
+        return _in_order_of_files(sounds, texts)
+    if any(text.name is None for text in texts):
         return texts
     by_key = {text.name: text for text in texts}
     if len(by_key) < len(texts):
@@ -173,6 +177,29 @@ def _in_order_of(sounds: list[_Draft], texts: list[_Draft]) -> list[_Draft]:
                 f"the list of sounds has the key {sound.name!r}, which the list of texts has not"
             )
     return [by_key[sound.name] for sound in sounds]
+
+
+def _in_order_of_files(sounds: list[_Draft], texts: list[_Draft]) -> list[_Draft]:
+    """Sounds that no list gives a key to: the keys of a list of texts are their files', or stand by position.
+
+    Raises InputError for a line whose first word may as well be the first of its text.
+    """
+    by_key = {text.name: text for text in texts}
+    stems = [sound.stem for sound in sounds]
+    if len(by_key) == len(texts) and None not in stems and set(stems) <= by_key.keys():
+        return [by_key[stem] for stem in stems]
+    for text, stem in zip(texts, stems, strict=False):
+        if text.name is not None and text.name != stem and not _KEY.fullmatch(text.name):
+            example = stem or "utt_1"
+            raise InputError(
+                f"a line of the list of texts begins with {text.name!r}, which is its key or its first word: "
+                f"begin it with a key, such as {example!r}, or give the text itself instead of a list"
+            )
+    return texts
+
+
+_KEY = re.compile(r"(?=.*[A-Za-z])(?=.*[\d_])[!-~]+")
+"""Letters with digits or underscores: no word of a text."""
 
 
 def _feature_rows(data: Any, input_len: Any) -> list[_Draft]:

@@ -216,6 +216,28 @@ def test_one_sound_goes_with_one_text(tmp_path: Path) -> None:
     assert item.source is samples
 
 
+def test_texts_in_a_list_go_to_the_files_they_are_named_for(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("b two words\na one\n")
+
+    items = expand_input((["a.wav", "b.wav"], tmp_path / "text.txt"), data_type=("sound", "text"))
+
+    assert [(item.key, item.text) for item in items] == [("a", "one"), ("b", "two words")]
+
+
+@pytest.mark.parametrize("line", ["今天 天气 很 好", "hello world", "2022 年"])
+def test_the_first_word_of_a_text_is_not_taken_for_a_key(line: str, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(line, encoding="utf-8")
+    first = line.split()[0]
+
+    for sound, example in (("a.wav", "a"), (np.zeros(5, np.float32), "utt_1")):
+        with pytest.raises(
+            InputError, match=f"begins with '{first}'.*begin it with a key, such as '{example}'"
+        ):
+            expand_input((sound, tmp_path / "text.txt"), data_type=("sound", "text"))
+    [item] = expand_input((f"{first}.wav", tmp_path / "text.txt"), data_type=("sound", "text"))
+    assert (item.key, item.text) == (first, line.partition(" ")[2])
+
+
 @pytest.mark.parametrize(
     ("data", "data_type", "message"),
     [
