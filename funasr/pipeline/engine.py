@@ -42,7 +42,8 @@ class StepEngine:
             with self._lock:
                 self._waiting.append(call)
                 if not self._busy:
-                    self._busy = call.leads = True
+                    # In this order: whoever is interrupted between the two still hands the lead on.
+                    call.leads = self._busy = True
                     call.woken.set()
             call.woken.wait()
             if call.leads:
@@ -63,8 +64,8 @@ class StepEngine:
                 if call is not own and count + len(call.chunks) <= self._most:
                     batch.append(call)
                     count += len(call.chunks)
+            own.batch = batch  # first: whom an interrupt now finds in neither place would wait for ever
             self._waiting = [call for call in self._waiting if call not in batch]
-            own.batch = batch
         self._run(batch)
 
     def _run(self, batch: Sequence[_Call]) -> None:
@@ -95,7 +96,7 @@ class StepEngine:
                 return
             # Those whom an interrupted leader had taken, and not served, wait again.
             undone = [call for call in own.batch if call is not own and not call.done]
-            self._waiting = [*undone, *self._waiting]
+            self._waiting = [*undone, *(call for call in self._waiting if call not in undone)]
             self._busy = bool(self._waiting)
             if self._busy:
                 self._waiting[0].leads = True

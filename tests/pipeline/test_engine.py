@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import linecache
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -79,7 +82,7 @@ class Callers:
             except BaseException as error:
                 self.results[int(values[0])] = error
 
-        thread = threading.Thread(target=run)
+        thread = threading.Thread(target=run, daemon=True)
         self._threads.append(thread)
         thread.start()
         if first:  # the others wait: in this order
@@ -238,3 +241,40 @@ def test_64_streams_in_8_threads_get_what_each_gets_alone() -> None:
 def test_a_batch_holds_something() -> None:
     with pytest.raises(OptionError, match="most is 0"):
         StepEngine(Adder(), most=0)
+
+
+@pytest.mark.parametrize("line", range(24))
+def test_a_leader_that_is_interrupted_at_any_line_leaves_nobody_waiting(line: int) -> None:
+    """Lines of `step` and `_lead`, counted from the moment at which two others wait."""
+    network = Adder()
+    shared = StepEngine(network)
+    callers = Callers(shared)
+    shared._busy = True  # by a caller of our own making, whose part this thread takes
+    callers.call(0)
+    until(lambda: len(shared._waiting) == 1)
+    callers.call(1)
+    shared._busy = False
+    lines = 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal lines
+        if frame.f_code.co_name in ("step", "_lead") and "engine.py" in frame.f_code.co_filename:
+            source = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+            # Nothing interrupts between the end of a `with` block and the release of its lock.
+            if event == "line" and not source.strip().startswith("with "):
+                lines += 1
+                if lines == line + 1:
+                    raise KeyboardInterrupt
+            return trace
+        return None
+
+    sys.settrace(trace)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            shared.step([chunk(2)])
+    finally:
+        sys.settrace(None)
+
+    shared.step([chunk(3)])
+    callers.join()
+    assert callers.results == {0: [0], 1: [1]}
