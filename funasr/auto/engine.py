@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FLOATS_ONLY = frozenset({"CAMPPlus", "ERes2NetV2"})
+"""Integer weights would make them no faster, and their voices others: export writes none."""
 DETECTORS = frozenset({"FsmnVADStreaming", "FsmnVAD"})
 SETTINGS_OF_THE_NETWORK = ("encoder", "decoder", "predictor", "seaco_decoder", "model")
 """Sections of config.yaml that a graph has taken in when it was made."""
@@ -134,7 +136,13 @@ def _graphs(directory: ModelDir, loading: LoadOptions, *, tell: bool = True) -> 
         device_id=_device_id(loading),
         intra_op_num_threads=loading.ncpu or _threads(),
     )
-    if loading.quantize and graphs.file(*GRAPH_NAMES) is None:
+    if loading.quantize and graphs.file(*GRAPH_NAMES) is None and directory.model in FLOATS_ONLY:
+        if tell:
+            logger.info(
+                "a %s gains nothing from integer weights: %s stays floats", directory.model, directory.path
+            )
+        graphs = replace(graphs, quantize=False)
+    elif loading.quantize and graphs.file(*GRAPH_NAMES) is None:
         small = directory.model in DETECTORS
         logger.log(
             logging.DEBUG if small or not tell else logging.WARNING,

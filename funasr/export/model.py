@@ -127,7 +127,7 @@ def export_model(
                 f"{directory.model}: torch and onnxruntime agree in {same:.2%} of {_what(heard)} only"
             )
         tell(f"on real input torch and onnxruntime give the same {_what(heard)}")
-        quantized, kept = _quantized(directory, graphs, Path(made), heard, material, options)
+        quantized, kept = _quantized(directory, graphs, Path(made), heard, material, options, tell)
         for file in quantized:
             tell(_line(file, folder))
         if kept is not None:
@@ -165,19 +165,23 @@ def _quantized(
     heard: Heard,
     material: Material,
     options: ExportOptions,
+    tell: Callable[[str], None],
 ) -> tuple[list[Written], float | None]:
     if not options.quantize:
         return [], None
     files = []
+    changed = []
     for graph in graphs:
         start = time.perf_counter()
-        path = quantize_graph(
-            made / f"{graph.name}.onnx",
-            made / f"{graph.name}{SUFFIX}.onnx",
-            keep_float=graph.keep_float,
-            options=options.int8,
-        )
+        path = made / f"{graph.name}{SUFFIX}.onnx"
+        plain = made / f"{graph.name}.onnx"
+        changed.append(quantize_graph(plain, path, keep_float=graph.keep_float, options=options.int8))
+        if not changed[-1]:
+            shutil.copyfile(plain, path)
         files.append(Written(path=path, size=path.stat().st_size, seconds=time.perf_counter() - start))
+    if not any(changed):
+        tell(f"a {directory.model} gains nothing from integer weights: there is no model{SUFFIX}.onnx")
+        return [], None
     trial = trial_of(directory.model)
     session = Graphs(path=made, quantize=True, intra_op_num_threads=THREADS)
     stage = trial.build(directory, lambda *_: load_network(directory, session))
@@ -203,6 +207,9 @@ def copy_files(directory: ModelDir, folder: Path) -> None:
     for path in (*(directory.path / name for name in beside), *named):
         if path is not None and path.is_file():
             shutil.copyfile(path, folder / path.name)
+    if not any((folder / name).is_file() for name in SETTINGS_NAMES):
+        # Known by the name of its weights, which are not there.
+        (folder / SETTINGS_NAMES[0]).write_text(f"model: {directory.model}\n", encoding="utf-8")
 
 
 def _line(file: Written, folder: Path) -> str:

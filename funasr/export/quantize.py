@@ -32,10 +32,11 @@ class Int8Options:
 
 def quantize_graph(
     source: Path, target: Path, *, keep_float: Sequence[str] = (), options: Int8Options | None = None
-) -> Path:
+) -> bool:
     """Write `target`. Products in parts of the network with `keep_float` in their names stay as they are.
 
-    Raises MissingDependencyError without the package onnx.
+    False, and nothing is written, where that leaves no product to change. Raises MissingDependencyError
+    without the package onnx.
     """
     options = options or Int8Options()
     try:
@@ -48,12 +49,15 @@ def quantize_graph(
     # What says that onnxruntime's own preparation was done; without, it gives advice to all who log anything.
     model.metadata_props.add(key="onnx.quant.pre_process", value="onnxruntime.quant")
     kinds = ["MatMul", "LSTM"] if options.lstm else ["MatMul"]
-    kept = [
-        # What torch writes as Gemm is a MatMul of another name by the time that it would be changed.
-        f"{node.name}_MatMul" if node.op_type == "Gemm" else node.name
+    weights = {one.name for one in model.graph.initializer}
+    products = [
+        node
         for node in model.graph.node
-        if node.op_type in (*kinds, "Gemm") and any(part in node.name for part in keep_float)
+        if node.op_type in (*kinds, "Gemm") and node.input[1] in weights  # of two activations neither is one
     ]
+    kept = [node for node in products if any(part in node.name for part in keep_float)]
+    if len(kept) == len(products):
+        return False
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         quantize_dynamic(
@@ -63,12 +67,13 @@ def quantize_graph(
             per_channel=True,
             reduce_range=options.reduce_range,
             weight_type=QuantType.QInt8 if options.signed else QuantType.QUInt8,
-            nodes_to_exclude=kept,
+            # What torch writes as Gemm is a MatMul of another name by the time that it would be changed.
+            nodes_to_exclude=[f"{one.name}_MatMul" if one.op_type == "Gemm" else one.name for one in kept],
             # Of a product of two activations neither is a weight.
             extra_options={"MatMulConstBOnly": True},
         )
         made.replace(target)
-    return target
+    return True
 
 
 def _name_weights_once(model: Any) -> None:

@@ -195,6 +195,22 @@ def test_integer_weights_are_used_only_when_asked_for(
     assert runs(AutoModel(folder, device="cpu")) == "torch"
 
 
+def test_a_speaker_model_has_no_integer_weights_and_that_is_no_warning(
+    models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    AutoModel(
+        models / "bare", spk_model=models / "spk", vad_model=models / "vad", quantize=True, device="cpu"
+    )
+
+    said = {
+        record.levelname: record.getMessage() for record in caplog.records if "weights" in record.getMessage()
+    }
+    assert "a CAMPPlus gains nothing from integer weights" in said["INFO"]
+    assert str(models / "bare") in said["WARNING"]
+
+
 # Without torch
 
 

@@ -11,13 +11,16 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
+import torch
 
 from funasr import AutoModel
 from funasr.auto.export import INT8_NAMES, NAMES
 from funasr.bin.export import main
-from funasr.errors import ExportError, ModelNotFoundError, OptionError
+from funasr.errors import ExportError, InputError, ModelNotFoundError, OptionError
 from funasr.export import model as exporting
 from funasr.export.onnx import write_graph
+from funasr.export.trials import Material
+from funasr.modeldir import ModelDir
 from funasr.nn.graph import Graph
 from tests import small_dirs
 from tests.tiny_models import make_campplus, make_ct_punc, make_paraformer, make_vad, talk
@@ -201,3 +204,32 @@ def test_the_opset_is_the_one_asked_for(paraformer: Path, tmp_path: Path, opset:
     assert [one.version for one in onnx.load(tmp_path / "model.onnx").opset_import if not one.domain] == [
         opset
     ]
+
+
+def test_what_was_known_by_the_name_of_its_weights_says_its_class_without_them(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    torch.save({}, tmp_path / "model" / "pretrained_eres2netv2.ckpt")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.onnx").touch()
+
+    exporting.copy_files(ModelDir.open(tmp_path / "model"), tmp_path / "out")
+
+    assert ModelDir.open(tmp_path / "out").model == "ERes2NetV2"
+
+
+def test_a_long_text_is_no_file_name(tmp_path: Path) -> None:
+    texts = ["好" * 2000, "One thing. And another.", str(tmp_path / "none.wav")]
+
+    assert Material.of(texts[:2]).texts == tuple(texts[:2])
+    with pytest.raises(InputError, match="no file"):
+        Material.of(texts)
+
+
+def test_sound_in_which_nothing_is_said_can_be_compared(tmp_path: Path) -> None:
+    folder = make_paraformer(tmp_path / "model", "SeacoParaformer")
+    soundfile.write(tmp_path / "short.wav", SOUND[16000:17600], 16000, subtype="FLOAT")
+
+    AutoModel(model=folder).export(output_dir=tmp_path / "out", input=str(tmp_path / "short.wav"))
+
+    heard = AutoModel(model=tmp_path / "out", engine="onnx").generate(str(tmp_path / "short.wav"))
+    assert heard[0]["text"] == ""
