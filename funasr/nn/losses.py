@@ -41,6 +41,10 @@ def quantity_loss(predicted: Tensor, lengths: Tensor, *, normalize_length: bool 
 @torch.no_grad()
 def accuracy(logits: Tensor, targets: Tensor, ignore_id: int = -1) -> Tensor:
     """Share of targets whose logit is the largest. logits (B, U, V), targets (B, U)."""
+    return share_right(logits.argmax(dim=-1), targets, ignore_id)
+
+
+def share_right(chosen: Tensor, targets: Tensor, ignore_id: int = -1) -> Tensor:
+    """Share of targets that were chosen. Both (B, U)."""
     valid = targets != ignore_id
-    right = (logits.argmax(dim=-1) == targets) & valid
-    return right.sum() / valid.sum().clamp(min=1)
+    return ((chosen == targets) & valid).sum() / valid.sum().clamp(min=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -225,14 +225,39 @@ def _attend_some(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, dropout: 
     """
     batch, heads, size, width = q.shape
     left, right, values = (x.reshape(batch * heads, x.shape[2], width) for x in (q, k, v))
-    scores = torch.bmm(left * width**-0.5, right.transpose(1, 2))
     if keys is not None:
         # Finite: a row that hears nothing, which nobody reads, must not poison the others by its gradient.
-        added = keys.clamp(min=torch.finfo(scores.dtype).min / 2)
-        scores = (scores.view(batch, heads, size, -1) + added).flatten(0, 1)
-    share = scores.softmax(dim=-1)
-    share = share * kept(share, dropout)
-    return torch.bmm(share.to(values.dtype), values).view(batch, heads, size, width)
+        keys = keys.clamp(min=torch.finfo(left.dtype).min / 2)
+        keys = keys.expand(batch, heads, -1, -1).flatten(0, 1)
+    seen: Tensor = _AttendSome.apply(left, right, values, keys, dropout)  # type: ignore[no-untyped-call]
+    return seen.view(batch, heads, size, width)
+
+
+class _AttendSome(torch.autograd.Function):
+    """q (N, U, d), k and v (N, T, d), keys (N, 1 or U, T) -> (N, U, d). Works in place where it can."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, dropout: float) -> Tensor:
+        added = q.new_zeros(()) if keys is None else keys
+        ctx.scale = q.shape[-1] ** -0.5
+        scores = torch.baddbmm(added, q, k.mT, beta=0 if keys is None else 1, alpha=ctx.scale)
+        share = scores.softmax(dim=-1)
+        heard = kept(share, dropout).mul_(share)
+        seen = torch.bmm(heard.to(v.dtype), v)
+        ctx.save_for_backward(q, k, v, share, heard, seen)
+        return seen
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v, share, heard, seen = ctx.saved_tensors
+        grad = grads[0]
+        to_v = torch.bmm(heard.to(grad.dtype).mT, grad)
+        # The gradient of softmax: the sum over what a frame sees of share times gradient is known from the
+        # result, whatever was dropped.
+        total = (grad.to(share.dtype) * seen).sum(dim=-1, keepdim=True)
+        to_scores = torch.bmm(grad, v.mT).to(share.dtype).mul_(heard).addcmul_(share, total, value=-1)
+        to_scores = to_scores.mul_(ctx.scale).to(q.dtype)
+        return torch.bmm(to_scores, k), torch.bmm(to_scores.mT, q), to_v, None, None
 
 
 KeysValues: TypeAlias = tuple[Tensor, Tensor]

@@ -29,19 +29,18 @@ UNUSED_SPECAUG_KEYS = frozenset({"apply_time_warp", "time_warp_window", "time_wa
 def spec_augment(features: Tensor, config: SpecAugLfrConfig) -> Tensor:
     """features (B, T, D) -> a masked copy. Random numbers come from torch's default generator."""
     batch, frames, depth = features.shape
-    kept = torch.ones(batch, frames, depth, dtype=torch.bool, device=features.device)
     if config.apply_freq_mask:
         stacked = config.lfr_rate + 1
         low, high = config.freq_mask_width_range
         hidden = _stripes(batch, depth // stacked, config.num_freq_mask, low, high, features.device)
-        kept = kept & ~hidden.repeat(1, stacked)[:, None, :]
+        features = features * (~hidden).to(features.dtype).repeat(1, stacked)[:, None, :]
     if config.apply_time_mask:
         low, high = config.time_mask_width_range
         if config.time_mask_width_ratio_range is not None:
             low, high = (int(frames * ratio) for ratio in config.time_mask_width_ratio_range)
         hidden = _stripes(batch, frames, config.num_time_mask, low, high, features.device)
-        kept = kept & ~hidden[:, :, None]
-    return features * kept
+        features = features * (~hidden).to(features.dtype)[:, :, None]
+    return features
 
 
 def _stripes(batch: int, size: int, count: int, low: int, high: int, device: torch.device) -> Tensor:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CACHED = 1 << 18
+"""Products that are summed up together."""
+
 
 def along_time(x: Tensor, taps: Tensor, left: int) -> Tensor:
     """x (B, T, D), taps (D, 1, K) -> (B, T, D): tap `left` is that of the frame itself; zeros lie outside."""
@@ -37,9 +40,14 @@ class _AlongTime(torch.autograd.Function):
             to_x = _as_image(grad, taps.flip(2).to(grad.dtype), count - 1 - ctx.left)
         if ctx.needs_input_grad[1]:
             seen = F.pad(x, (0, 0, ctx.left, count - 1 - ctx.left))
-            # Tap by tap: torch's own gradient takes three times as long.
-            sums = [(seen[:, tap : tap + size] * grad).view(-1, width).sum(dim=0) for tap in range(count)]
-            to_taps = torch.stack(sums, dim=1)[:, None]
+            strides = (seen.stride(0), width, width, 1)
+            around = seen.as_strided((len(x), size, count, width), strides)
+            # Some rows at a time, which a cache holds: torch's own gradient takes twice as long.
+            rows = max(1, CACHED // (size * count * width))
+            parts = zip(torch.split(around, rows), torch.split(grad, rows), strict=True)
+            sums = sum((part * out[:, :, None]).sum(dim=(0, 1)) for part, out in parts)
+            assert isinstance(sums, Tensor)
+            to_taps = sums.t()[:, None]
         return to_x, to_taps, None
 
 

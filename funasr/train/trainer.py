@@ -165,7 +165,8 @@ class Trainer:
 
     def step(self, batch: Batch) -> Stats:
         """Forward, backward and, with the last batch of a group, an update."""
-        self._learner.train()
+        if not self._learner.training:
+            self._learner.train()
         watch, config, progress = self.logbook.watch, self.config, self.progress
         rows, targets = int(batch.lengths.sum()), int(batch.target_lengths.sum())
         batch = batch.to(self.device)

@@ -118,7 +118,8 @@ class Updater:
 
     def _clip(self) -> float:
         gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
-        total = nn.utils.get_total_norm(gradients, norm_type=self._config.grad_clip_type)
+        kind = self._config.grad_clip_type
+        total = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, kind)), kind)
         norm = float(total.full_tensor() if isinstance(total, DTensor) else total)
         limit = self._config.grad_clip or math.inf
         if norm > limit:

@@ -133,6 +133,19 @@ def test_fine_weights_of_a_row_do_not_depend_on_the_rows_beside_it() -> None:
     assert both[1, 12:].abs().sum() == 0
 
 
+def test_training_computes_the_same_weights_another_way() -> None:
+    torch.manual_seed(0)
+    settings = {"upsample_type": "cnn_blstm", "use_cif1_cnn": False, "upsample_times": 3, "r_order": 2}
+    model = CifPredictorV3(CifPredictorConfig(idim=8, **settings))
+    memory, lengths = torch.randn(2, 7, 8), torch.tensor([7, 4])
+
+    learning = model.weights(memory, lengths), model.fine_weights(memory, lengths)
+    model.eval()
+
+    torch.testing.assert_close(learning[0], model.weights(memory, lengths))
+    torch.testing.assert_close(learning[1], model.fine_weights(memory, lengths))
+
+
 def test_other_thresholds_than_one_are_refused() -> None:
     with pytest.raises(ModelFilesError, match=r"0\.5"):
         CifPredictorConfig(threshold=0.5)

@@ -92,6 +92,42 @@ def test_attention_with_dropout_is_the_plain_one_where_nothing_is_dropped(
         torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
 
 
+def test_what_attention_drops_has_no_part_in_its_gradients() -> None:
+    q, k, v = (torch.randn(2, size, 8, requires_grad=True) for size in (3, 5, 5))
+    padding = Padding.of(torch.tensor([5, 2]), 5)
+    torch.manual_seed(7)
+    seen = attend(q, k, v, 2, padding, dropout=0.4)
+    torch.manual_seed(7)
+    factors = kept(torch.empty(4, 3, 5), 0.4).view(2, 2, 3, 5)
+
+    heads = [x.view(2, -1, 2, 4).transpose(1, 2) for x in (q, k, v)]
+    share = (heads[0] @ heads[1].mT / 2 + padding.keys).softmax(dim=-1) * factors
+    plain = (share @ heads[2]).transpose(1, 2).reshape(2, 3, 8)
+
+    torch.testing.assert_close(seen, plain)
+    for own, other in zip(
+        torch.autograd.grad(seen.square().sum(), (q, k, v)),
+        torch.autograd.grad(plain.square().sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own, other, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_with_dropout_learns_in_16_bits() -> None:
+    q, k, v = (torch.randn(2, 5, 8, requires_grad=True) for _ in range(3))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.manual_seed(1)
+        seen = attend(*(x.bfloat16() for x in (q, k, v)), 2, None, dropout=0.3)
+    own = torch.autograd.grad(seen.float().sum(), (q, k, v))
+    torch.manual_seed(1)
+    wide = torch.autograd.grad(attend(q, k, v, 2, None, dropout=0.3).sum(), (q, k, v))
+
+    assert seen.dtype == torch.bfloat16
+    for one, other in zip(own, wide, strict=True):
+        torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
+
+
 def test_a_row_that_hears_nothing_does_not_poison_the_rest() -> None:
     q, k, v = (torch.randn(2, 3, 8, requires_grad=True) for _ in range(3))
     silent = Padding(torch.ones(2, 3, 1), torch.zeros(2, 1, 3, 3))

@@ -11,9 +11,13 @@ from funasr.nn.taps import along_time
 
 @pytest.mark.parametrize(("taps", "left"), [(3, 1), (11, 5), (11, 10), (4, 0)])
 @pytest.mark.parametrize("size", [1, 2, 17])
-def test_results_and_gradients_are_those_of_torch(taps: int, left: int, size: int) -> None:
+@pytest.mark.parametrize("together", [1, 1000, 10**6])
+def test_results_and_gradients_are_those_of_torch(
+    taps: int, left: int, size: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("funasr.nn.taps.CACHED", together)
     torch.manual_seed(0)
-    x = torch.randn(2, size, 6, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(3, size, 6, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(6, 1, taps, dtype=torch.float64, requires_grad=True)
 
     own = along_time(x, weight, left)

@@ -17,7 +17,7 @@ from funasr.models.paraformer.network import Encoded, Paraformer
 from funasr.nn.cif import CifPredictorV3, Prediction, token_bounds, weigh
 from funasr.nn.ctc import ctc_loss
 from funasr.nn.layers import Padding, frame_mask
-from funasr.nn.losses import accuracy, label_smoothing_loss, quantity_loss
+from funasr.nn.losses import label_smoothing_loss, quantity_loss, share_right
 from funasr.nn.specaug import spec_augment
 
 Decode = Callable[[Tensor], Tensor]
@@ -59,10 +59,10 @@ class ParaformerLoss:
         """All that is behind the predictor."""
         config = self.config
         with torch.no_grad():
-            first = model.decoder.logits(decode(predicted.embeds))
+            first = model.decoder.logits(decode(predicted.embeds)).argmax(dim=-1)
         embeds = predicted.embeds
         if model.training and config.sampling_ratio > 0:
-            shown = glance(first, labels, counts, config.sampling_ratio, config.ignore_id)
+            shown = glance(first, labels, config.sampling_ratio, config.ignore_id)
             embeds = torch.where(shown[:, :, None], self._true_embeds(model, labels).to(embeds.dtype), embeds)
         logits = model.decoder.logits(decode(embeds))
         loss_att = label_smoothing_loss(
@@ -74,7 +74,11 @@ class ParaformerLoss:
         )
         loss_pre = self._quantity(predicted.quantity, counts)
         loss = (1 - config.ctc_weight) * loss_att + config.predictor_weight * loss_pre
-        stats = {"loss_att": loss_att, "acc": accuracy(first, labels, config.ignore_id), "loss_pre": loss_pre}
+        stats = {
+            "loss_att": loss_att,
+            "acc": share_right(first, labels, config.ignore_id),
+            "loss_pre": loss_pre,
+        }
         if isinstance(model.predictor, CifPredictorV3):
             loss_pre2 = self._fine_quantity(model.predictor, encoded, counts)
             # As upstream: the timestamp head counts half.
@@ -94,11 +98,10 @@ class ParaformerLoss:
         self, model: Paraformer, features: Tensor, lengths: Tensor, counts: Tensor
     ) -> tuple[Encoded, Prediction, Decode]:
         """Everything in front of the decoder, and the decoder as a function of (B, U, D) embeddings alone."""
-        # Where it costs nothing to ask: masks of utterances of one length are a fifth of a small step.
-        padded = features.device.type != "cpu" or bool((lengths < features.shape[1]).any())
-        encoded = model.encode(features, lengths, padded=padded)
+        encoded = model.encode(features, lengths, padded=_padded(lengths, features.shape[1]))
         predicted: Prediction = model.predictor(encoded.memory, lengths, counts)
-        return encoded, predicted, lambda embeds: model.decode(embeds, counts, encoded)
+        padded = _padded(counts, predicted.embeds.shape[1])
+        return encoded, predicted, lambda embeds: model.decode(embeds, counts, encoded, padded=padded)
 
     def _quantity(self, predicted: Tensor, counts: Tensor) -> Tensor:
         return quantity_loss(predicted, counts, normalize_length=self.config.length_normalized_loss)
@@ -173,13 +176,19 @@ def with_end(targets: Tensor, lengths: Tensor, config: ParaformerConfig) -> tupl
     return labels, lengths + 1
 
 
-def glance(logits: Tensor, labels: Tensor, counts: Tensor, ratio: float, ignore_id: int = -1) -> Tensor:
-    """Which positions the second pass is shown: (B, U) bool.
+def _padded(lengths: Tensor, size: int) -> bool:
+    """Whether lengths (B,) differ, asked where that costs nothing: masks that hide nothing are a fifth of a
+    small step."""
+    return lengths.device.type != "cpu" or bool((lengths < size).any())
+
+
+def glance(chosen: Tensor, labels: Tensor, ratio: float, ignore_id: int = -1) -> Tensor:
+    """Which positions the second pass is shown: (B, U) bool. `chosen` (B, U) is what the first one found.
 
     A row with w wrong tokens is shown int(w * ratio) of its positions, right or wrong, drawn evenly.
     """
     valid = labels != ignore_id
-    wrong = ((logits.argmax(dim=-1) != labels) & valid).sum(dim=1)
+    wrong = ((chosen != labels) & valid).sum(dim=1)
     shown = (wrong * ratio).long()
     order = torch.rand(labels.shape, device=labels.device).masked_fill(~valid, 2.0)
     return (order.argsort(dim=1).argsort(dim=1) < shown[:, None]) & valid

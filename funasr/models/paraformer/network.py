@@ -79,11 +79,15 @@ class Paraformer(nn.Module):
         memory = self.encoder(features, frames)
         return Encoded(memory if frames is None else memory * frames.frames, lengths, frames)
 
-    def decode(self, embeds: Tensor, counts: Tensor, encoded: Encoded) -> Tensor:
-        """embeds (B, U, D), counts (B,) -> hidden (B, U, D); multiply with `decoder.logits`."""
+    def decode(self, embeds: Tensor, counts: Tensor, encoded: Encoded, *, padded: bool = True) -> Tensor:
+        """embeds (B, U, D), counts (B,) -> hidden (B, U, D); multiply with `decoder.logits`.
+
+        `padded=False` says that every row fills U.
+        """
         if embeds.shape[1] == 0:
             return embeds.to(encoded.memory.dtype)
-        tokens = Padding.of(counts, embeds.shape[1], encoded.memory.dtype) if len(counts) > 1 else None
+        padded = padded and len(counts) > 1
+        tokens = Padding.of(counts, embeds.shape[1], encoded.memory.dtype) if padded else None
         hidden: Tensor = self.decoder(embeds.to(encoded.memory.dtype), tokens, encoded.memory, encoded.frames)
         return hidden
 
