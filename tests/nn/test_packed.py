@@ -10,20 +10,30 @@ import torch
 from torch import nn
 
 from funasr.nn import packed
-from funasr.nn.packed import PackedLinear, linear_relu, pack_linears, packing_supported, prepare_for_inference
+from funasr.nn.packed import (
+    ColumnLinear,
+    PackedLinear,
+    conv_relu,
+    linear_relu,
+    pack_linears,
+    packing_supported,
+    prepare_for_inference,
+)
 
 needs_packing = pytest.mark.skipif(
     not packing_supported(torch.float32), reason="this torch has no oneDNN linear operators"
 )
 
 
-@needs_packing
+@pytest.mark.parametrize("form", [pytest.param(PackedLinear, marks=needs_packing), ColumnLinear])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 1, 48), (1, 10, 48), (3, 167, 48), (7, 48), (2, 0, 48)])
-def test_packed_and_plain_agree(bias: bool, shape: tuple[int, ...]) -> None:
+def test_packed_and_plain_agree(
+    bias: bool, shape: tuple[int, ...], form: type[PackedLinear | ColumnLinear]
+) -> None:
     torch.manual_seed(0)
     plain, x = nn.Linear(48, 70, bias=bias), torch.randn(shape)
-    fast = PackedLinear(plain)
+    fast = form(plain)
 
     with torch.inference_mode():
         torch.testing.assert_close(fast(x), plain(x), atol=1e-5, rtol=1e-5)
@@ -74,6 +84,38 @@ def test_every_linear_layer_inside_is_packed_once() -> None:
         "LayerNorm",
     ]
     assert not any(p.requires_grad for p in model.parameters())
+
+
+@needs_packing
+@pytest.mark.parametrize(("dtype", "form"), [(torch.float32, ColumnLinear), (torch.bfloat16, PackedLinear)])
+def test_a_network_of_ever_new_lengths_is_left_to_mkl(dtype: torch.dtype, form: type[nn.Module]) -> None:
+    if not packing_supported(dtype):
+        pytest.skip("no bfloat16 in this processor")
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 4)))
+    model.new_lengths = True  # type: ignore[assignment]
+
+    prepare_for_inference(model, dtype=dtype)
+
+    assert type(model[0][0]) is form
+
+
+@pytest.mark.parametrize("supported", [True, False])
+@pytest.mark.parametrize("way", ["alone", "around", "around itself"])
+def test_a_convolution_with_what_follows_it_in_one_pass(
+    way: str, supported: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not supported:
+        monkeypatch.setattr(packed, "packing_supported", lambda dtype: False)
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
+    x = torch.randn(2, 4, 9, 7).contiguous(memory_format=torch.channels_last)
+    around = {"alone": None, "around": torch.randn(2, 4, 9, 7), "around itself": x}[way]
+    expected = (conv(x) + (0 if around is None else around)).relu()
+
+    with torch.inference_mode():
+        got = conv_relu(conv, x.clone(), None if around is None else around.clone())
+
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_sixteen_bits_leave_predictors_alone() -> None:
