@@ -24,8 +24,8 @@ SPLIT_SIZE = 20
 """Words that a window adds to those carried over; what the released models are run with."""
 LONGEST_SENTENCE = 200
 """A window of more words than this may also end at a comma."""
-BATCH_WORDS = 4096
-"""Words in a batch, padding included; a single longer window goes alone."""
+BATCH_WORDS = 16384
+"""Words in a batch, padding included; a single longer window goes alone. Networks may part it further."""
 MAX_PADDING = 0.2
 """Most padding in a batch, as a share of it."""
 MOST_CARRIED = 512

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from funasr.errors import CheckpointMismatchError, ModelFilesError
-from funasr.models.ct_transformer.network import CTTransformer
+from funasr.models.ct_transformer.network import CTTransformer, _rows_at_once
 from funasr.models.ct_transformer.online import CTTransformerStreaming, boundary_mask, causal_mask
 from funasr.nn.packed import prepare_for_inference
 from funasr.nn.weights import load_weights, unallocated
@@ -177,3 +177,49 @@ def test_weights_load_strictly(tmp_path: Path) -> None:
 def test_a_config_that_asks_for_something_else_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFilesError, match=message):
         CTTransformer.from_official({**punc_dirs.config("CTTransformer"), **change}, 10)
+
+
+def test_many_words_are_read_in_parts_of_equal_size() -> None:
+    lengths = np.repeat([10, 20, 30], 60)  # 3,600 words: six parts of at most 640, as two threads share them
+
+    parts = _rows_at_once(lengths, threads=2)
+
+    assert [row for part in parts for row in range(len(lengths))[part]] == list(range(len(lengths)))
+    words = [int(lengths[part].sum()) for part in parts]
+    assert len(words) == 6
+    assert max(words) - min(words) <= 60
+
+
+@pytest.mark.parametrize(
+    ("lengths", "parts"), [([1], 1), ([640], 1), ([641], 1), ([640, 1], 2), ([5000, 5000], 2), ([9] * 5, 1)]
+)
+def test_no_part_is_empty(lengths: list[int], parts: int) -> None:
+    found = _rows_at_once(np.asarray(lengths), threads=4)
+
+    assert len(found) == parts
+    assert all(part.stop > part.start for part in found)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_labels_in_parts_by_two_threads_are_those_of_each_row(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("funasr.models.ct_transformer.network.WORDS_ON_CPU", 16)
+    model = network(name)
+    rng = np.random.default_rng(0)
+    lengths = np.sort(rng.integers(1, 12, 20))
+    boundaries = lengths // 2
+    ids = np.zeros((20, 11), dtype=np.int64)
+    for row, length in zip(ids, lengths, strict=True):
+        row[:length] = rng.integers(1, len(punc_dirs.TOKENS), length)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = model.label(ids, lengths, boundaries)
+    finally:
+        torch.set_num_threads(before)
+
+    for row, length in enumerate(lengths):
+        one = slice(row, row + 1)
+        alone = model.label(ids[one, :length], lengths[one], boundaries[one])
+        assert found[row, :length].tolist() == alone[0].tolist()

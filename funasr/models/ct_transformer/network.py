@@ -5,6 +5,7 @@ B batch, T words, D width, V vocabulary, C labels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -16,14 +17,20 @@ from torch import Tensor, nn
 from funasr.models.ct_transformer.config import CtTransformerConfig
 from funasr.nn.layers import Padding
 from funasr.nn.sanm import SanmEncoder
+from funasr.nn.spread import spread
 
 M = TypeVar("M", bound="CTTransformer")
+
+WORDS_ON_CPU = 640
+"""Words computed at once: their activations stay in the cache of one core."""
 
 
 class CTTransformer(nn.Module):
     """The network of whole texts: every word sees all others. Holds weights and nothing else."""
 
     ENCODER = "SANMEncoder"
+    new_lengths = True
+    """Windows of words are of any length: see `ColumnLinear`."""
 
     def __init__(self, config: CtTransformerConfig) -> None:
         super().__init__()
@@ -58,11 +65,28 @@ class CTTransformer(nn.Module):
         logits: Tensor = self.decoder(self.encode(self.embed(ids), lengths, boundaries, padded=padded))
         return logits
 
-    @torch.inference_mode()
     def label(
         self, ids: NDArray[np.int64], lengths: NDArray[np.int64], boundaries: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
         """ids (B, T), lengths (B,) >= 1 -> the best label of each word (B, T); meaningless at padding."""
+        labels = np.zeros(ids.shape, dtype=np.int64)
+
+        def some(rows: slice) -> None:
+            size = int(lengths[rows].max())
+            labels[rows, :size] = self._label(
+                ids[rows, :size], lengths[rows], None if boundaries is None else boundaries[rows]
+            )
+
+        if self.embed.weight.device.type == "cpu":
+            spread(some, _rows_at_once(lengths, torch.get_num_threads()))
+        else:
+            some(slice(0, len(ids)))
+        return labels
+
+    @torch.inference_mode()
+    def _label(
+        self, ids: NDArray[np.int64], lengths: NDArray[np.int64], boundaries: NDArray[np.int64] | None
+    ) -> NDArray[np.int64]:
         device = self.embed.weight.device
         logits = self(
             torch.from_numpy(ids).to(device),
@@ -71,3 +95,15 @@ class CTTransformer(nn.Module):
             padded=bool((lengths < ids.shape[1]).any()),
         )
         return np.asarray(logits.argmax(dim=-1).cpu().numpy())
+
+
+def _rows_at_once(lengths: NDArray[np.int64], threads: int) -> list[slice]:
+    """lengths (B,) -> stretches of neighbours with about as many words each, as many as threads can share."""
+    until = np.cumsum(lengths)
+    count = -(-int(until[-1]) // WORDS_ON_CPU)
+    if count > 1:
+        count = -(-count // threads) * threads
+    # A row belongs to the part that its middle lies in.
+    edges = np.searchsorted(until - lengths / 2, until[-1] * np.arange(1, count) / count)
+    bounds = [0, *np.unique(edges).tolist(), len(lengths)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds) if stop > start]
