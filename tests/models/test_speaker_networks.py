@@ -73,12 +73,17 @@ def test_voices_are_those_of_the_reference(name: str, frames: int, prepared: boo
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_batch_gives_what_each_row_gives_alone(name: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_gives_what_each_row_gives_alone(name: str, threads: int) -> None:
     model = prepare_for_inference(network(name))
     features = np.random.default_rng(0).standard_normal((33, 30, 80)).astype(np.float32)
-    some = [0, 15, 16, 31, 32]  # on either side of where networks part a batch
-
-    together = model.embed(features)[some]
+    some = [0, 8, 9, 11, 15, 16, 31, 32]  # on either side of where networks part a batch
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = model.embed(features)[some]
+    finally:
+        torch.set_num_threads(before)
 
     alone = np.concatenate([model.embed(features[index][None]) for index in some])
     np.testing.assert_allclose(together, alone, atol=1e-5 * np.abs(alone).max())

@@ -21,10 +21,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from funasr.arrays import Features
 from funasr.models.campplus.config import SEGMENT_FRAMES
 from funasr.models.campplus.layers import DenseBlock, DenseLayer, Head, ResidualBlock, Transit
-from funasr.nn.packed import linear_relu
+from funasr.nn.packed import conv_relu, linear_relu
+from funasr.nn.spread import spread
 
-ROWS_ON_CPU = 32
-"""Windows of 1.5 s computed at once: their activations are 50 MB a layer, and more would not be faster."""
+ROWS_ON_CPU = 16
+"""Windows of 1.5 s that one thread computes at once: more would not be faster."""
 ROWS_ON_GPU = 512
 
 TINY = 1e-20
@@ -65,20 +66,44 @@ class FusedCampplus(nn.Module):
         for block in self.blocks:
             y = block(y, stretches)
         y = self.out(y)
-        deviation, mean = torch.std_mean(y, dim=1, unbiased=True)
+        mean, deviation = _mean_and_deviation(y)
         voices: Tensor = self.dense(torch.cat([mean, deviation], dim=1))
         return voices
 
-    @torch.inference_mode()
     def embed(self, features: Features) -> NDArray[np.float32]:
         """features (B, T, F), every row of that length -> (B, E), each what it is alone."""
-        like = self.out.shift
-        rows = ROWS_ON_CPU if like.device.type == "cpu" else ROWS_ON_GPU
-        voices = np.empty((len(features), self.size), dtype=np.float32)
-        for start in range(0, len(features), rows):
+        total = len(features)
+        voices = np.empty((total, self.size), dtype=np.float32)
+        on_cpu = self.out.shift.device.type == "cpu"
+        rows = ROWS_ON_CPU if on_cpu else ROWS_ON_GPU
+        if on_cpu and total > rows:  # as many rows for each thread
+            threads = torch.get_num_threads()
+            rows = -(-total // (threads * -(-total // (threads * rows))))
+
+        @torch.inference_mode()
+        def some(start: int) -> None:
             chunk = torch.from_numpy(np.require(features[start : start + rows], np.float32, ["C", "W"]))
-            voices[start : start + rows] = self(chunk.to(like)).float().cpu().numpy()
+            voices[start : start + rows] = self(chunk.to(self.out.shift)).float().cpu().numpy()
+
+        starts = range(0, total, rows)
+        if on_cpu:
+            spread(some, starts)
+        else:
+            for start in starts:
+                some(start)
         return voices
+
+
+def _mean_and_deviation(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x (B, T, C) -> (B, C) each, over time. As products: a tenth of the time of `torch.std_mean`."""
+    size = x.shape[1]
+    if torch.onnx.is_in_onnx_export():
+        deviation, mean = torch.std_mean(x, dim=1, unbiased=True)
+        return mean, deviation
+    ones = x.new_ones(1, size)
+    mean = ones @ x / size
+    away = x - mean
+    return mean.squeeze(1), (ones @ away.square_() / (size - 1)).sqrt_().squeeze(1)
 
 
 class _FusedHead(nn.Module):
@@ -104,7 +129,7 @@ class _FusedHead(nn.Module):
 
     def _block(self, x: Tensor) -> Tensor:
         y = x.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        y = F.relu_(self.conv2(self.blocks(F.relu_(self.conv1(y)))))
+        y = conv_relu(self.conv2, self.blocks(conv_relu(self.conv1, y)))
         return y.flatten(1, 2).unsqueeze(2)
 
 
@@ -119,8 +144,8 @@ class _FusedResidual(nn.Module):
             self.shortcut = fuse_conv_bn_eval(around[0], around[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(F.relu_(self.conv1(x)))
-        return F.relu_(y.add_(self.shortcut(x)))
+        # Nobody reads x after this block.
+        return conv_relu(self.conv2, conv_relu(self.conv1, x), self.shortcut(x))
 
 
 @dataclass(frozen=True)
@@ -170,8 +195,9 @@ class _FusedBlock(nn.Module):
         filled = x.shape[2]
         seen[..., :filled] = x
         for layer in self.layers:
-            added = layer(seen[..., :filled], stretches)
-            seen[..., filled : filled + added.shape[2]] = added
+            assert isinstance(layer, _FusedDenseLayer)
+            added, mask = layer.parts(seen[..., :filled], stretches)
+            torch.mul(added, mask, out=seen[..., filled : filled + added.shape[2]])
             filled += added.shape[2]
         y: Tensor = self.linear(seen)
         return y
@@ -189,10 +215,14 @@ class _FusedDenseLayer(nn.Module):
         self.mask2 = _linear(mask.linear2)
 
     def forward(self, x: Tensor, stretches: _Stretches) -> Tensor:
+        added, mask = self.parts(x, stretches)
+        return added * mask
+
+    def parts(self, x: Tensor, stretches: _Stretches) -> tuple[Tensor, Tensor]:
+        """Two whose product is what it adds."""
         inner = self.linear.relu(x)
         mask = torch.sigmoid(self.mask2(linear_relu(self.mask1, stretches.context(inner))))
-        masked: Tensor = self.local(inner) * stretches.spread(mask)
-        return masked
+        return self.local(inner), stretches.spread(mask)
 
 
 class _Neighbours(nn.Module):
@@ -207,10 +237,12 @@ class _Neighbours(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         before, here, after = self.linear(x).chunk(3, dim=2)
-        y: Tensor = (
-            here + F.pad(before, (0, 0, self.far, -self.far)) + F.pad(after, (0, 0, -self.far, self.far))
-        )
-        return y
+        if torch.onnx.is_in_onnx_export():  # a graph has no places to write to
+            before, after = (F.pad(y, (0, 0, by, -by)) for y, by in ((before, self.far), (after, -self.far)))
+            return here + before + after  # type: ignore[no-any-return]
+        here[:, self.far :] += before[:, : -self.far]
+        here[:, : -self.far] += after[:, self.far :]
+        return here  # type: ignore[no-any-return]
 
 
 class _RectifiedLinear(nn.Module):
