@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -55,6 +55,13 @@ class Batch:
     places: Tensor | None = None
     """(B, S, 2) int64; None unless every example has them."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How a worker sends it. Each tensor would be a file to open: only the large one goes that way."""
+        names = [field.name for field in fields(self) if field.name not in ("keys", "features")]
+        small = {name: getattr(self, name) for name in names}
+        arrays = {name: tensor.numpy() for name, tensor in small.items() if tensor is not None}
+        return _received, (self.keys, self.features, arrays)
+
     def pin_memory(self) -> Batch:
         """The same batch in memory that a GPU reads from directly. Its name is that of torch's loader."""
         return Batch(
@@ -78,6 +85,11 @@ class Batch:
             spans=None if self.spans is None else self.spans.to(device, non_blocking=True),
             places=None if self.places is None else self.places.to(device, non_blocking=True),
         )
+
+
+def _received(keys: tuple[str, ...], features: Tensor, arrays: Mapping[str, NDArray[Any]]) -> Batch:
+    small: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Batch(keys=keys, features=features, **small)
 
 
 class ExampleSource(Protocol):

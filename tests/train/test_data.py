@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
+import torch
 
 from funasr.train.data import PADDING, Example, collate
 
@@ -32,3 +36,15 @@ def test_places_are_there_when_every_example_has_them_also_one_without_words() -
     assert batch.spans is not None
     assert batch.spans.tolist() == [[[0, 0]], [[1, 1]]]
     assert batch.target_lengths.tolist() == [0, 1]
+
+
+def test_a_batch_comes_out_of_a_worker_as_it_was_with_one_tensor_in_shared_memory() -> None:
+    batch = collate([example(2, [5], spans=True), example(1, [4, 6], spans=True)])
+
+    sent = ForkingPickler.dumps(batch)
+    received = ForkingPickler.loads(sent)
+
+    assert bytes(sent).count(b"rebuild_storage") == 1
+    for field in fields(batch):
+        one, other = getattr(batch, field.name), getattr(received, field.name)
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, field.name
