@@ -47,7 +47,8 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         loaded = OmegaConf.to_container(OmegaConf.from_dotlist(dotted), resolve=True)
     except Exception as error:
-        raise OptionError(f"cannot read the arguments {' '.join(arguments)}: {error}") from error
+        cause = " ".join(str(error).split())
+        raise OptionError(f"cannot read the arguments {' '.join(arguments)}: {cause}") from error
     assert isinstance(loaded, dict)
     return {str(key): value for key, value in loaded.items()}
 

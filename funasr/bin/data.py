@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from funasr import hub
+from funasr import __version__, hub
+from funasr.bin.arguments import Parser
 from funasr.config import options, parse_overrides
 from funasr.errors import FunASRError
 from funasr.modeldir import ModelDir
@@ -18,11 +19,18 @@ from funasr.text.tokenizer import Tokenizer
 from funasr.train.check import Limits, Report, check_manifest, manifest_paths
 from funasr.train.kinds import KINDS, SPEECH, kind_for, kind_named
 
+EPILOG = "example: funasr-data validate train.jsonl -m paraformer-zh ++max_source_length=3000"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="funasr-data", description="Look at the lists that training reads.", allow_abbrev=False
+    parser = Parser(
+        prog="funasr-data",
+        description="Look at the lists that training reads.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"funasr-data {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     validate = commands.add_parser("validate", help="name every line that cannot be learnt from, and why")
     validate.add_argument(
@@ -40,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     validate.add_argument("limits", nargs="*", metavar="++name=value", help="limits, as in dataset_conf")
     arguments = list(sys.argv[1:] if argv is None else argv)
     limits = [argument for argument in arguments if argument.startswith("+")]
-    known = parser.parse_args([argument for argument in arguments if not argument.startswith("+")])
     try:
+        known = parser.parse_args([argument for argument in arguments if not argument.startswith("+")])
         directory = None if known.model is None else ModelDir.open(hub.resolve(known.model))
         kind = SPEECH if directory is None else kind_for(directory.model)
         if known.kind is not None:
@@ -56,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FunASRError as error:
         print(f"funasr-data: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("funasr-data: interrupted", file=sys.stderr)
+        return 130
     tell(report)
     return 1 if report.faults else 0
 

@@ -6,7 +6,6 @@ the model or the list is wrong.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
+from funasr.bin.arguments import SettingsParser
 from funasr.bin.inference import set_up_logging
 from funasr.bin.output import use_any_letter
 from funasr.config import options, parse_overrides
@@ -59,19 +59,13 @@ class Options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="funasr-eval",
-        allow_abbrev=False,
-        description="Error rates of a recognizer on recordings whose text is known.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "Error rates of a recognizer on recordings whose text is known."
+    parser = SettingsParser("funasr-eval", about, EPILOG)
     parser.add_argument("--json", action="store_true", help="the totals as JSON instead of a table")
-    parser.add_argument("settings", nargs="*", metavar="++name=value")
-    known, rest = parser.parse_known_args(argv)
     use_any_letter()
     try:
-        return _evaluate(parse_overrides([*known.settings, *rest]), as_json=known.json)
+        known, settings = parser.read(argv)
+        return _evaluate(parse_overrides(settings), as_json=known.json)
     except FunASRError as error:
         print(f"funasr-eval: {error}", file=sys.stderr)
         return 2

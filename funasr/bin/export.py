@@ -6,12 +6,12 @@ command or the model is wrong, or a graph does not do what its network does: the
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from funasr.auto.export import INT8_NAMES, NAMES, UNUSED, export
 from funasr.auto.options import sort_options
+from funasr.bin.arguments import SettingsParser
 from funasr.config import parse_overrides
 from funasr.errors import FunASRError, OptionError
 
@@ -35,17 +35,10 @@ example: {EXAMPLE}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="funasr-export",
-        allow_abbrev=False,
-        description="Write the ONNX files of a model, and try them out beside torch.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("settings", nargs="*", metavar="++name=value")
-    known, rest = parser.parse_known_args(argv)
+    about = "Write the ONNX files of a model, and try them out beside torch."
+    parser = SettingsParser("funasr-export", about, EPILOG)
     try:
-        settings = parse_overrides([*known.settings, *rest])
+        settings = parse_overrides(parser.read(argv)[1])
         if not settings.get("model"):
             raise OptionError(f"no ++model=... given. Example: {EXAMPLE}")
         own = {name: settings.pop(name) for name in (*NAMES, *INT8_NAMES, *UNUSED) if name in settings}

@@ -12,11 +12,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from funasr.bin.arguments import Parser, SettingsParser
 from funasr.bin.formats import FORMATS, LINE_WIDTH, SUBTITLES, CueStyle
 from funasr.bin.output import Output, use_any_letter
-from funasr.errors import FunASRError, OptionError, did_you_mean
+from funasr.errors import FunASRError, OptionError
 from funasr.text.cues import CueLimits
 
 if TYPE_CHECKING:
@@ -90,24 +91,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"funasr: cannot write the results: {error.strerror or error}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-
-
-class Parser(argparse.ArgumentParser):
-    """Answers a misspelt flag with the right one."""
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            flag = unknown[0].partition("=")[0]
-            flags = [name for action in self._actions for name in action.option_strings]
-            raise OptionError(
-                f"no flag {flag!r}{did_you_mean(flag, flags) or '.'} {self.prog} --help lists them"
-            )
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        """A bad value is one line, like all mistakes."""
-        raise OptionError(f"{message}. {self.prog} --help lists what there is")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -384,10 +367,10 @@ def _documented_form(arguments: Sequence[str]) -> int:
 
     from funasr.config import load_yaml, merge, parse_overrides
 
-    parser = argparse.ArgumentParser(prog="funasr", allow_abbrev=False)
+    parser = SettingsParser("funasr", "", "")
     parser.add_argument("--config-path", type=Path, default=Path())
     parser.add_argument("--config-name")
-    flags, overrides = parser.parse_known_args(list(arguments))
+    flags, overrides = parser.read(arguments)
     base: dict[str, Any] = {}
     if flags.config_name is not None:
         path = flags.config_path / flags.config_name

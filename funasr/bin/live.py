@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from funasr.bin.inference import BUNDLED_ASR, BUNDLED_VAD, UNPUNCTUATED, Parser, is_local, set_up_logging
+from funasr.bin.arguments import Parser
+from funasr.bin.inference import BUNDLED_ASR, BUNDLED_VAD, UNPUNCTUATED, is_local, set_up_logging
 from funasr.bin.output import use_any_letter
 from funasr.errors import FunASRError, OptionError
 

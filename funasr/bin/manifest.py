@@ -5,13 +5,13 @@ Exit status: 0 all is well; 1 some lines were left out, the others are written; 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from funasr.bin.arguments import SettingsParser
 from funasr.bin.output import use_any_letter
 from funasr.config import options, parse_overrides
 from funasr.errors import FunASRError, OptionError
@@ -118,20 +118,12 @@ def _run(
     work: Callable[[Mapping[str, Any]], tuple[str, Joined]],
     argv: Sequence[str] | None,
 ) -> int:
-    parser = argparse.ArgumentParser(
-        prog=name,
-        allow_abbrev=False,
-        description=about,
-        epilog=settings,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("settings", nargs="*", metavar="++name=value")
-    known, rest = parser.parse_known_args(argv)
     use_any_letter()
     try:
-        if not (known.settings or rest):
+        _, given = SettingsParser(name, about, settings).read(argv)
+        if not given:
             raise OptionError(f"nothing to do. {settings[settings.index('example:') :].strip()}")
-        written, joined = work(parse_overrides([*known.settings, *rest]))
+        written, joined = work(parse_overrides(given))
     except FunASRError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2

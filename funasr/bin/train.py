@@ -20,6 +20,7 @@ if not __package__:  # run as a file, as torchrun does: the files beside it are 
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from funasr import hub
+from funasr.bin.arguments import SettingsParser
 from funasr.bin.data import tell
 from funasr.bin.progress import progress_of_training
 from funasr.bin.report import make_report, require_report
@@ -58,13 +59,7 @@ several processes: torchrun --nproc_per_node 2 funasr/bin/train.py ++model=... a
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="funasr-train",
-        allow_abbrev=False,
-        description="Train a model, or go on with a run that ended.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = SettingsParser("funasr-train", "Train a model, or go on with a run that ended.", EPILOG)
     parser.add_argument(
         "--config-path",
         type=Path,
@@ -79,10 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="afterwards, error rates before and after on the validation set; with a directory, of that run",
     )
-    parser.add_argument("settings", nargs="*", metavar="++name=value")
-    known, rest = parser.parse_known_args(argv)
-    overrides = [*known.settings, *rest]
     try:
+        known, overrides = parser.read(argv)
         if known.report and len(overrides) == 1 and "=" not in overrides[0]:
             print(make_report(Path(overrides[0])))
             return 0
