@@ -108,7 +108,8 @@ def _read(path: Path) -> str:
     try:
         return path.expanduser().read_text(encoding="utf-8-sig")
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot read postprocess_hotword_file {str(path)!r}: {error}") from error
+        cause = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read postprocess_hotword_file {str(path)!r}: {cause}") from error
 
 
 def _tidy(phrase: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from funasr.bin import data, evaluate, export, inference, manifest, train
+from funasr.bin import data, evaluate, export, inference, manifest, start, train
 
 COMMANDS = {
     "funasr-train": train.main,
@@ -62,3 +64,33 @@ def test_funasr_data_answers_a_mistake_in_one_line(
 def test_the_documented_form_knows_no_other_flags(capsys: pytest.CaptureFixture[str]) -> None:
     assert inference.main(["++model=bundled-asr", "--input=a.wav"]) == 2
     assert "settings are written ++input=..." in capsys.readouterr().err
+
+
+def scripts() -> dict[str, str]:
+    """Console script -> the name of its function in funasr/bin/start.py."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    return dict(re.findall(r'^([\w-]+) = "funasr\.bin\.start:(\w+)"$', text, re.MULTILINE))
+
+
+def test_every_script_runs_its_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(scripts()) == 11
+    for name, function in scripts().items():
+        monkeypatch.setattr("sys.argv", [name, "--help"])
+        with pytest.raises(SystemExit):
+            getattr(start, function)()
+        command = re.sub("^funasr-(?=scp|jsonl)|-ds$", "", name)
+        assert capsys.readouterr().out.startswith(f"usage: {command} ")
+
+
+def test_an_interrupt_while_a_command_loads_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("importlib.import_module", interrupted)
+
+    assert start.funasr() == 130
+    assert capsys.readouterr().err == "funasr: interrupted\n"
