@@ -36,6 +36,7 @@ parity: ## Our results beside upstream's: FUNASR_REFERENCE_PYTHON=... make parit
 	@scripts/install dev
 	$(VENV)/bin/python scripts/parity.py $(ARGS)
 	$(VENV)/bin/python scripts/parity_onnx.py $(ARGS)
+	$(VENV)/bin/python scripts/parity_engines.py $(ARGS)
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) *.egg-info build dist .mypy_cache .ruff_cache .pytest_cache

@@ -9,6 +9,8 @@ What we do otherwise on purpose is undone before comparing, so that what is left
   `upstream_words` joins them too.
 * Upstream's choice of a sentence's speaker counts a turn twice; `speakers.assign.upstream_speaker` does too.
 * Upstream's last word may end in a frame that the recording does not fill; ours ends with the recording.
+* Upstream calls everyone in fewer than 20 windows (15 s of speech) one speaker, even where it is told how
+  many there are; here ours does too.
 * Upstream's k-means has no seed of its own: it is asked for some draws, of which ours must be one.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from parity_table import Line, ask_reference, count_equal, same, upstream
@@ -86,10 +89,16 @@ def compare_pipeline(models: Path, name: str, job: dict[str, Any], folder: Path)
         answers = ask_reference("parity_pipeline:worker", {**job, "models": parts}, folder)
         for clip, path, (_, theirs) in zip(job["names"], job["clips"], answers, strict=True):
             for how, record in zip(CALLS, theirs["records"], strict=True):
-                line = compare_call(ours, np.load(path), how, record, theirs["segments"])
+                with patch("funasr.speakers.cluster._pairwise", one_speaker):
+                    line = compare_call(ours, np.load(path), how, record, theirs["segments"])
                 given = f"{clip[:16]} {' '.join(f'{key}={value}' for key, value in how.items())}"
                 lines.append(Line(model=f"{recognizer} + 3, {size}", given=given.strip(), **line))
     return lines
+
+
+def one_speaker(rows: np.ndarray, options: Any) -> np.ndarray:
+    """What upstream makes of few windows."""
+    return np.zeros(len(rows), dtype=np.int64)
 
 
 def compare_call(
