@@ -28,7 +28,7 @@ from speaker_data import (
     read_surroundings,
     take,
 )
-from speaker_spread import directions, gather, rotate, variances
+from speaker_spread import STRAY, directions, gather, rotate, variances_of_all
 from speaker_trials import equal_error_rate, trial_scores
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -48,8 +48,6 @@ from funasr.train.trainer import Criterion
 logger = logging.getLogger(__name__)
 
 RATE = 16000
-DIRECTIONS = 15
-"""Whose variances are told beside the thresholds: the others hardly differ between people."""
 LESSONS = {
     0: Lesson(frames=98, pairs=36, clean=(0.8, 0.5), short=0.0, masked=0.0),
     3: Lesson(frames=98, pairs=36),
@@ -193,11 +191,12 @@ class Speakers(OwnTraining):
         # How people in no training lie apart: those in training it has drawn further apart than any others.
         readers, few_readers = self.readers
         rotate(model, directions(*gather(model, readers, self.surroundings, self.fbank, seed=seed)))
-        apart = variances(*gather(model, few_readers, self.surroundings, self.fbank, seed=seed))
-        spread = {
-            name: np.round(row[:DIRECTIONS], 5).tolist()
-            for name, row in zip(("between", "within"), apart, strict=True)
-        }
+        kinds = few_readers, read_speakers_of_words(self.folder, "dev", fewest=4)
+        between, within = variances_of_all(
+            gather(model, kind, self.surroundings, self.fbank, seed=seed) for kind in kinds
+        )
+        rows = {"between": between, "within": STRAY * within}
+        spread = {name: np.round(row, 5).tolist() for name, row in rows.items()}
         state = {
             name: weight.half() if weight.ndim > 1 else weight for name, weight in model.state_dict().items()
         }

@@ -6,6 +6,9 @@ A conversation: 1 to 5 of the 46 LibriSpeech readers who were kept out and the 6
 some little, in turns of 0.5 to 3.5 s; half of them follow at once, so that a segment holds several. Half of
 the talks are in a room, with noise, through a microphone. What is counted is time with the wrong speaker. The
 recordings of `benchmarks/diarization.py` are not looked at.
+
+How far voices lie apart (`between`, `within`) is measured on the same readers and on the Speech Commands
+speakers of the development part; --out writes it.
 """
 
 from __future__ import annotations
@@ -18,16 +21,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 from scipy.optimize import linear_sum_assignment
-from speaker_data import OTHERS, RATE, Person, Rng, read_people, read_readers, read_surroundings
+from speaker_data import (
+    OTHERS,
+    RATE,
+    Person,
+    Rng,
+    read_people,
+    read_readers,
+    read_speakers_of_words,
+    read_surroundings,
+    take,
+)
+from speaker_spread import STRAY, Rows, variances_of_all
 from speaker_trials import equal_error_rate, trial_scores
 from vad_data import Corpus, play
 
 from funasr import AutoModel
 from funasr.arrays import Samples
 from funasr.result import Segment
-from funasr.speakers.cluster import ClusterOptions
-from funasr.stages.speaker import Heard, SpeakerOptions, diarize
+from funasr.speakers.cluster import ClusterOptions, normalized
+from funasr.speakers.evidence import Spread
+from funasr.stages.speaker import Heard, SpeakerEncoder, SpeakerOptions, diarize
 
 Labels = NDArray[np.int64]
 FRAME_MS = 10
@@ -44,6 +60,10 @@ class Talk:
     speakers: Labels
     """Of each frame of 10 ms, -1 where nobody speaks."""
     people: int
+
+
+PIECES = 6
+"""Of 1.5 s, that are heard of somebody to learn how far voices lie apart."""
 
 
 def make_talk(people: Sequence[Person], surroundings: Corpus, rng: Rng) -> Talk:
@@ -88,6 +108,18 @@ def _turns(person: Person, rng: Rng) -> list[Samples]:
     return turns
 
 
+def pieces_of(
+    encoder: SpeakerEncoder, people: Sequence[Person], surroundings: Corpus, rng: Rng
+) -> tuple[Rows, Labels]:
+    """Voices (N, E), of length 1, of pieces of these people, half through a channel; and whose (N,)."""
+    rows = []
+    for person in people:
+        sounds = [take(person, 3 * RATE // 2, 1.0, rng) for _ in range(PIECES)]
+        heard = [sound if rng.random() < 0.5 else play(sound, surroundings, rng) for sound in sounds]
+        rows.append(normalized(encoder.embed(heard)).astype(np.float64))
+    return np.concatenate(rows), np.repeat(np.arange(len(people)), PIECES)
+
+
 def wrong(talk: Talk, heard: Sequence[Heard], options: ClusterOptions) -> int:
     """Frames with the wrong speaker, where each speaker is called what fits best."""
     found = np.zeros(len(talk.speakers), dtype=np.int64)
@@ -106,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="funasr/bundled/campplus-small")
     parser.add_argument("--talks", type=int, default=60)
+    parser.add_argument("--out", type=Path, help="a YAML file for the variances, to be put into spk_conf")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
     encoder = AutoModel(model=options.model, disable_pbar=True).model
@@ -149,9 +182,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{'% of time, wrong speaker':28}" + "".join(f"{x:>6}" for x in ("all", *range(1, 6))))
     show("all one speaker", ClusterOptions(count=1))
     show("number known", *(ClusterOptions(count=count) for count in range(1, 6)))
-    spread = encoder.thresholds.spread()
-    assert spread is not None
-    for weight in (0.15, 0.2, 0.3, 0.4, 0.5):
+    rng = np.random.default_rng(5)
+    callers = read_speakers_of_words(options.data, "dev", fewest=4)
+    kinds = [pieces_of(encoder, kind, surroundings, rng) for kind in (people, callers)]
+    between, within = variances_of_all(kinds)
+    told = {"between": np.round(between, 5).tolist(), "within": np.round(STRAY * within, 5).tolist()}
+    if options.out is not None:
+        OmegaConf.save(OmegaConf.create(told), options.out)
+    spread = Spread(between=tuple(told["between"]), within=tuple(told["within"]))
+    for weight in (0.3, 0.4, 0.5, 0.6):
         for stay in (0.5, 0.8):
             given = ClusterOptions(spread=replace(spread, weight=weight, stay=stay))
             show(f"weight {weight} stay {stay}", given)
