@@ -98,8 +98,8 @@ UNUSED_ENCODER_KEYS = frozenset(
 )
 
 
-SHORT = 32
-"""Frames of a batch of short windows."""
+SHORT = 96
+"""Frames of a batch of short windows. For each new length a convolution first makes code, for 0.4 ms."""
 
 
 class FsmnBlock(nn.Conv1d):
@@ -116,7 +116,10 @@ class FsmnBlock(nn.Conv1d):
         if padding is not None:
             x = x * padding.frames
         if x.dtype == torch.float32 and x.device.type == "cpu":
-            memory = self._remember_as_image(x)
+            if len(x) * x.shape[1] <= SHORT and torch.is_inference_mode_enabled():
+                memory = self.slide(F.pad(x, (0, 0, self.left, self.right))) + x
+            else:
+                memory = self._remember_as_image(x)
         else:
             memory = self(F.pad(x.transpose(1, 2), (self.left, self.right))).transpose(1, 2) + x
         return memory if padding is None else memory * padding.frames
