@@ -44,7 +44,7 @@ WARM_UP = 6
 
 
 def serve(job: dict[str, Any]) -> None:
-    """In the process of one of the two programs: a line in, one call's seconds and text out."""
+    """In the process of one of the two programs: a line in, seconds and texts of some calls out."""
     import torch
 
     from funasr import AutoModel
@@ -63,12 +63,15 @@ def serve(job: dict[str, Any]) -> None:
         if "streams" in asked:
             print(json.dumps(step_together(model, sound, asked["streams"], asked["calls"])), flush=True)
             continue
-        start = asked["call"] * STRIDE
-        piece = sound[start : start + STRIDE]
-        before = time.perf_counter(), time.process_time()
-        text = model.generate(input=piece, cache=cache, is_final=False, **OPTIONS)[0]["text"]
-        took = time.perf_counter() - before[0], time.process_time() - before[1]
-        print(json.dumps({"seconds": took[0], "processor": took[1], "text": text}), flush=True)
+        answers = []
+        for start in range(asked["first"] * STRIDE, asked["stop"] * STRIDE, STRIDE):
+            before = time.perf_counter(), time.process_time()
+            found = model.generate(
+                input=sound[start : start + STRIDE], cache=cache, is_final=False, **OPTIONS
+            )
+            took = time.perf_counter() - before[0], time.process_time() - before[1]
+            answers.append({"seconds": took[0], "processor": took[1], "text": found[0]["text"]})
+        print(json.dumps(answers), flush=True)
 
 
 def step_together(model: Any, sound: np.ndarray, count: int, calls: int) -> list[float]:
@@ -125,8 +128,8 @@ def compare_calls(sides: Sequence[Side], calls: int, turn: int) -> None:
     answers: dict[str, list[dict[str, Any]]] = {side.name: [] for side in sides}
     for start in range(0, WARM_UP + calls, turn):
         for side in sides if start // turn % 2 else sides[::-1]:
-            for call in range(start, min(start + turn, WARM_UP + calls)):
-                answers[side.name].append(side.ask({"call": call}))
+            stop = min(start + turn, WARM_UP + calls)
+            answers[side.name] += side.ask({"first": start, "stop": stop})
     tables = {}
     for name, given in answers.items():
         wall, processor = (
