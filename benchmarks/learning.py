@@ -9,7 +9,7 @@ own data would. Prints the CER after the first epoch and at the end. Two speaker
 recognizer: figures are here to see that it learns, and whether a change of the trainer makes it learn less.
 
 Measured, one thread of an Intel Xeon: 40 s of processor time an epoch; CER 101 % after the first (it says one
-character over and over), 83 % after the sixth, still falling.
+character over and over), 83 % after the sixth, 74 % after the twelfth (75 % the mean of the best three).
 """
 
 from __future__ import annotations
