@@ -242,9 +242,13 @@ def timed_words(model: Any, samples: np.ndarray) -> tuple[list[str], list[list[i
     """Words and times as upstream gives them: without the first four pieces, which it takes for tags."""
     [transcript] = model.transcribe(samples, output_timestamp=True)
     tokens = list(transcript.tokens)
-    left_out = 4 - sum(tag.at == 0 for segment in transcript.segments for tag in segment.tags)
-    while tokens and left_out > 0:
-        left_out -= len(tokens.pop(0).ids)
+    tags = [tag.at for segment in transcript.segments for tag in segment.tags]
+    left_out = 4 - tags.count(0)
+    for place in range(1, len(tokens) + 1):
+        if left_out <= 0:
+            break
+        # Random weights say tags in the middle of a text, too.
+        left_out -= len(tokens.pop(0).ids) + tags.count(place)
     return [token.text for token in tokens], [[token.start_ms, token.end_ms] for token in tokens]
 
 
